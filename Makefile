@@ -1,0 +1,67 @@
+# `make` lists the targets.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PARTS := shared services/extractor services/loader deploy/local
+PROJECTS := $(PARTS:%=%/pyproject.toml)
+SOURCES := shared/src services/extractor/src services/loader/src deploy/local/src
+STAMP := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test test-all lint format types check bench lock lock-check isolated clean
+PYTEST_ARGS ?=
+ARGS ?=
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## make .venv from the hashed lock, with the four parts editable
+
+$(STAMP): requirements/dev.txt $(PROJECTS)
+	@$(PYTHON) -c 'import sys; sys.exit("qupersync needs Python 3.11 or later, this is " + sys.version.split()[0] + ": set PYTHON=…") if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing from requirements/dev.txt (a minute or two the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(PARTS:%=--editable ./%)
+	@touch $@
+
+demo: $(STAMP) ## sync a table on an embedded stack, change it while it runs, compare row by row (ARGS=--keep)
+	@$(BIN)/qupersync demo $(ARGS)
+
+up: $(STAMP) ## local stack and services in the foreground, until Ctrl-C (ARGS=--stack-only)
+	@$(BIN)/qupersync up $(ARGS)
+
+test: $(STAMP) ## every test but benchmarks and those that need Docker
+	@$(BIN)/python -m pytest -m "not benchmark and not docker" $(PYTEST_ARGS)
+
+test-all: $(STAMP) ## every test, benchmarks and Docker included where it answers
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP) ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(STAMP) ## let ruff mend what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: $(STAMP) ## mypy, strict
+	@$(BIN)/mypy $(SOURCES)
+
+bench: $(STAMP) ## measure; writes docs/benchmarks.md
+	@$(BIN)/python -m pytest -m benchmark -s tests/benchmarks $(PYTEST_ARGS)
+
+isolated: $(STAMP) ## each service installs and imports alone, with only its own dependencies
+	@bash requirements/isolated
+
+check: lint types lock-check isolated test ## what CI runs
+
+lock-check: $(STAMP) ## fail when requirements/*.txt are stale
+	@bash requirements/lock --check
+
+lock: $(STAMP) ## renew requirements/*.txt from the pyproject files
+	@bash requirements/lock
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,186 @@
+"""`qupersync demo`: a first snapshot, changes while it is live, a last snapshot, and a comparison row by row."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from rich.console import Console
+
+from qupersync_local.committed import CommittedState, Standing
+from qupersync_local.compare import Comparison, compare_tables
+from qupersync_local.compare_sides import PostgresSide
+from qupersync_local.demo_report import Bars, Meters, console, figures, progress, verdict
+from qupersync_local.demo_sources import DemoSource, DuckDbDemo, RedshiftDemo
+from qupersync_local.services import Services, configuration_for
+from qupersync_local.stack import LocalStack
+from qupersync_local.supervise import StackError
+from qupersync_local.up import how_to_look
+from qupersync_shared.runtime.lifecycle import Stop, run_until_stopped
+
+_CHANGE_SECONDS = 6.0
+_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOptions:
+    """What to show. The same `seed` makes the same rows."""
+
+    source: Literal["redshift", "duckdb"] = "redshift"
+    rows: int = 200_000
+    keep: bool = False
+    seed: int = 1
+
+    @property
+    def drain_seconds_max(self) -> float:
+        """Until when everything must have arrived: generous, for slow machines."""
+        return 90 + self.rows / 5_000
+
+
+def run_demo(options: DemoOptions) -> int:
+    """Exit code 0 if source and target are equal, 1 if not or if something failed, 130 after Ctrl-C."""
+
+    async def main(stop: Stop) -> int:
+        screen = console()
+        show = asyncio.ensure_future(_show(options, stop, screen))
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({show, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not show.done() and not options.keep:
+            show.cancel()
+        try:
+            return await show
+        except asyncio.CancelledError:
+            screen.print("stopped; everything is cleaned up")
+            return _INTERRUPTED
+        except StackError as error:
+            screen.print(f"the demo failed: {error}", markup=False)
+            return 1
+
+    return run_until_stopped(main)
+
+
+async def _show(options: DemoOptions, stop: Stop, screen: Console) -> int:
+    async with AsyncExitStack() as ends:
+        screen.print("starting PostgreSQL, NATS and the source")
+        stack = await ends.enter_async_context(LocalStack.start())
+        source = _source(options, stack)
+        await source.fill()
+        sections = {} if source.section is None else {"source": source.section}
+        configuration = configuration_for(stack.describe(), source.pipelines, **sections)
+        services = await ends.enter_async_context(Services.opened(configuration))
+        screen.print("migrating; starting extractor and loader")
+        await services.migrate()
+        await services.run()
+        committed = await ends.enter_async_context(
+            CommittedState.opened(
+                outbox_dsn=stack.outbox_dsn, target_dsn=stack.target_dsn, pipelines=list(source.pipelines)
+            )
+        )
+        show = _Demonstration(
+            options=options, stack=stack, source=source, services=services, committed=committed, screen=screen
+        )
+        code = await show.run()
+        if options.keep and not stop.requested:
+            show.say_how_to_look()
+            await stop.wait()
+        return code
+
+
+def _source(options: DemoOptions, stack: LocalStack) -> DemoSource:
+    if options.source == "duckdb":
+        return DuckDbDemo(path=stack.directory / "warehouse.duckdb", size=options.rows, seed=options.seed)
+    return RedshiftDemo(stack=stack, size=options.rows, seed=options.seed)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Demonstration:
+    options: DemoOptions
+    stack: LocalStack
+    source: DemoSource
+    services: Services
+    committed: CommittedState
+    screen: Console
+    meters: Meters = field(default_factory=Meters)
+    lags: dict[str, float | None] = field(default_factory=dict)
+
+    async def run(self) -> int:
+        first = await self._first_snapshot()
+        await self._changes()
+        last = await self._last_snapshot(first)
+        self.screen.print(figures(last, self.meters, self.lags))
+        compared = await self._compare()
+        for line in verdict(compared):
+            print(line, flush=True)  # noqa: T201 - the verdict is the same on every terminal
+        return 0 if all(one.same for one in compared.values()) else 1
+
+    async def _first_snapshot(self) -> dict[str, Standing]:
+        began = time.monotonic()
+        self.screen.print(f"first snapshot of {self.source.rows:,} rows")
+        with progress(self.screen, total=self.source.rows) as bars:
+            standing = await self.committed.wait_for_snapshots(
+                dict.fromkeys(self.source.pipelines),
+                seconds_max=self.options.drain_seconds_max,
+                looked=lambda seen: self._looked(seen, bars),
+            )
+        loaded = sum(one.loaded.rows for one in standing.values())
+        self.screen.print(f"  {loaded:,} rows read, published and loaded in {time.monotonic() - began:.1f} s")
+        return standing
+
+    async def _looked(self, standing: dict[str, Standing], bars: Bars | None = None) -> None:
+        self.services.check()
+        if bars is not None:
+            self.meters.see(standing)
+            bars.see(standing)
+
+    async def _changes(self) -> None:
+        self.screen.print(f"inserting, updating and deleting at the source for {_CHANGE_SECONDS:g} s")
+        end = time.monotonic() + _CHANGE_SECONDS
+        made = await self.source.change(lambda: time.monotonic() < end)
+        now = datetime.now(UTC)
+        for name, one in (await self.committed.look()).items():
+            self.lags[name] = None if one.honest_time is None else (now - one.honest_time).total_seconds()
+        self.screen.print(f"  {made.inserted} inserted, {made.updated} updated, {made.deleted} deleted")
+
+    async def _last_snapshot(self, first: Mapping[str, Standing]) -> dict[str, Standing]:
+        self.screen.print("last snapshot, for the deletes")
+        began = time.monotonic()
+        await self._trigger()
+        standing = await self.committed.wait_for_snapshots(
+            {name: one.snapshot for name, one in first.items()},
+            seconds_max=self.options.drain_seconds_max,
+            looked=self._looked,
+        )
+        self.screen.print(f"  extracted and applied in {time.monotonic() - began:.1f} s")
+        return standing
+
+    async def _trigger(self) -> None:
+        for name in self.source.pipelines:
+            asked = self.services.operate(f"trigger-{name}", "trigger", name, "--mode", "snapshot")
+            await asked.start()
+        for name in self.source.pipelines:
+            asked = self.services.processes.pop(f"trigger-{name}")
+            if await asked.wait(30) != 0:
+                raise StackError(f"qupersync trigger {name} failed: {asked.tail()}")
+
+    async def _compare(self) -> dict[str, Comparison]:
+        self.screen.print("comparing source and target row by row")
+        compared = {}
+        for name, pipeline in self.source.pipelines.items():
+            target = PostgresSide(dsn=self.stack.target_dsn, table=pipeline["into"])
+            compared[name] = await compare_tables(self.source.side(name), target, key=pipeline["key"])
+        return compared
+
+    def say_how_to_look(self) -> None:
+        """Addresses, and how to end it."""
+        described = {
+            **self.stack.describe(),
+            "configuration": str(self.services.configuration),
+            "logs": str(self.services.logs),
+        }
+        for line in how_to_look(described):
+            print(line)  # noqa: T201 - to be pasted
+        print("everything is kept running; Ctrl-C stops it and removes it", flush=True)  # noqa: T201

@@ -1,0 +1,1 @@
+"""The extractor: pages of the source, through the outbox, to the stream."""

@@ -1,0 +1,126 @@
+"""The page transaction: records of every lane, cursor and sequence, all or nothing (promise O)."""
+
+from dataclasses import dataclass
+
+from qupersync_extractor.application.pages import PageDraft
+from qupersync_extractor.application.ports import UnitOfWorkFactory, WithheldRow
+from qupersync_extractor.domain.extraction import Extraction, SnapshotPage, commit_page
+from qupersync_extractor.domain.pipeline import Pipeline
+from qupersync_extractor.domain.records import OutboxRecord
+from qupersync_shared.contracts.envelope import EVENT_TYPE, EVENT_VERSION, GENERATION_HEADER, BatchEnvelope, Mode
+from qupersync_shared.contracts.schema import RowSchema
+from qupersync_shared.contracts.subjects import lane_subject
+from qupersync_shared.kernel.clock import Clock
+from qupersync_shared.kernel.errors import TransientError
+from qupersync_shared.kernel.ids import EventId, FencingToken, Lane, RunId, uuid7
+from qupersync_shared.kernel.positions import encode_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext:
+    """What the pages of one run have in common."""
+
+    run: RunId
+    token: FencingToken
+    schema: RowSchema
+    mode: Mode
+    traceparent: str | None = None
+
+
+class PageCommitter:
+    """Commits drafts of one pipeline, in the order it is given them."""
+
+    def __init__(self, pipeline: Pipeline, unit_of_work: UnitOfWorkFactory, clock: Clock) -> None:
+        self._pipeline = pipeline
+        self._unit_of_work = unit_of_work
+        self._clock = clock
+
+    async def commit(self, draft: PageDraft, context: RunContext) -> Extraction:
+        """The state after the page; TransientError when somebody else moved on and the page must be thrown away."""
+        now = self._clock.now()
+        ids = {body.lane: EventId(uuid7()) for body in draft.bodies}
+        async with self._unit_of_work() as work:
+            before = await work.extractions.lock(self._pipeline.name, context.token)
+            try:
+                after = commit_page(before, draft.kind, event_ids=ids, at=now)
+            except ValueError as error:
+                raise TransientError(f"a page of {self._pipeline.name} is out of date: {error}") from error
+            records = self._records(draft, context, before, after, ids)
+            await work.outbox.add(records)
+            withheld = self._withheld(draft, ids)
+            if withheld:
+                await work.quarantine.add(withheld)
+            await work.extractions.save(after)
+            await work.commit()
+        return after
+
+    def _records(
+        self,
+        draft: PageDraft,
+        context: RunContext,
+        before: Extraction,
+        after: Extraction,
+        ids: dict[Lane, EventId],
+    ) -> list[OutboxRecord]:
+        kind = draft.kind
+        snapshot = kind if isinstance(kind, SnapshotPage) else None
+        records = []
+        for body in draft.bodies:
+            envelope = BatchEnvelope(
+                id=ids[body.lane],
+                source=f"qupersync/extractor/{self._pipeline.name}",
+                subject=lane_subject(self._pipeline.name, body.lane),
+                time=self._clock.now(),
+                traceparent=context.traceparent,
+                pipeline=self._pipeline.name,
+                lane=body.lane,
+                lanes=after.lanes,
+                log=after.log,
+                sequence=after.sequence,
+                previous_id=before.lane_ids.get(body.lane),
+                mode=context.mode,
+                snapshot_id=snapshot.snapshot_id if snapshot else None,
+                snapshot_first=snapshot is not None and snapshot.after is None,
+                snapshot_last=snapshot is not None and snapshot.upto is None,
+                row_count=body.rows,
+                key_columns=self._pipeline.key,
+                range_from=snapshot.after if snapshot else None,
+                range_to=snapshot.upto if snapshot else None,
+                withheld_keys=body.withheld,
+                position=after.cursor,
+                honest_time=after.completed_at,
+                schema_fingerprint=context.schema.fingerprint,
+                checksum=body.checksum,
+                correlation_id=context.run,
+            )
+            headers = {k: v for k, v in envelope.headers().items() if k != GENERATION_HEADER}
+            records.append(
+                OutboxRecord(
+                    id=ids[body.lane],
+                    pipeline=self._pipeline.name,
+                    lane=body.lane,
+                    log=after.log,
+                    sequence=after.sequence,
+                    occurred_at=envelope.time,
+                    correlation_id=context.run,
+                    headers=headers,
+                    payload=body.body,
+                    event_type=EVENT_TYPE,
+                    event_version=EVENT_VERSION,
+                    traceparent=context.traceparent,
+                )
+            )
+        return records
+
+    def _withheld(self, draft: PageDraft, ids: dict[Lane, EventId]) -> list[WithheldRow]:
+        return [
+            WithheldRow(
+                pipeline=self._pipeline.name,
+                key=encode_key(key),
+                reason="the row alone exceeds the event limit: raise extractor.event_bytes_max together with the NATS "
+                "server's max_payload, or leave wide columns out in a query",
+                event_id=ids[body.lane],
+            )
+            for body in draft.bodies
+            for key in body.withheld
+        ]

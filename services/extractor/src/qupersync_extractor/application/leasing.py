@@ -1,0 +1,51 @@
+"""Holding a pipeline's lease while a run works: renewed in the background, the run cancelled when it is lost."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from qupersync_extractor.application.ports import Registry
+from qupersync_shared.kernel.errors import LeaseLostError, QupersyncError
+from qupersync_shared.kernel.ids import FencingToken, PipelineName
+
+
+@asynccontextmanager
+async def held(
+    registry: Registry, pipeline: PipelineName, token: FencingToken, *, seconds: float
+) -> AsyncIterator[None]:
+    """The body runs under the lease; LeaseLostError out of it when a renewal says that the token is void.
+
+    The fencing token, not this task, is what keeps a late process from committing: renewals only keep others away.
+    """
+    body = asyncio.current_task()
+    if body is None:
+        raise RuntimeError("held() needs a task")
+    lost = False
+
+    async def renew() -> None:
+        nonlocal lost
+        while True:
+            await asyncio.sleep(seconds / 3)
+            try:
+                lost = not await registry.renew(pipeline, token, seconds)
+            except QupersyncError:
+                continue
+            if lost:
+                body.cancel()
+                return
+
+    renewing = asyncio.create_task(renew(), name=f"renew-{pipeline}")
+    try:
+        yield
+    except asyncio.CancelledError:
+        if lost and body.uncancel() == 0:
+            raise LeaseLostError(f"the lease of {pipeline} went to another extractor") from None
+        raise
+    finally:
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
+        try:
+            if not lost:
+                await registry.release(pipeline, token)
+        except QupersyncError:
+            pass  # it expires by itself

@@ -1,0 +1,153 @@
+"""The relay in a running process: leases lanes, publishes each in its own task, wakes when records are committed."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from qupersync_extractor.application.ports import OutboxReader, RelayCursors, Stream
+from qupersync_extractor.application.relay import LaneRelay
+from qupersync_extractor.application.troubles import Troubles
+from qupersync_shared.kernel.errors import QupersyncError
+from qupersync_shared.kernel.ids import Lane, PipelineName
+from qupersync_shared.runtime.lifecycle import Stop
+from qupersync_shared.runtime.logs import get_logger
+from qupersync_shared.runtime.retry import Backoff
+
+POLL_SECONDS = 2.0
+CLAIM_SECONDS = 3.0
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Bell:
+    """Wakes every lane when the outbox has new records."""
+
+    _events: set[asyncio.Event] = field(default_factory=set)
+
+    def ring(self) -> None:
+        for event in self._events:
+            event.set()
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> None:
+        """Until the bell rings, at most so many seconds; a ring since the last call counts."""
+        self._events.add(event)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), seconds)
+        event.clear()
+
+    def forget(self, event: asyncio.Event) -> None:
+        """The lane is done with."""
+        self._events.discard(event)
+
+    async def listen(self, outbox: OutboxReader) -> None:
+        """Rings for every commit of new records, and every few seconds besides, until cancelled."""
+        while True:
+            try:
+                await outbox.wait(POLL_SECONDS)
+            except QupersyncError:
+                await asyncio.sleep(POLL_SECONDS)
+            self.ring()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LaneWork:
+    relay: LaneRelay
+    task: asyncio.Task[None]
+
+
+@dataclass(slots=True, kw_only=True)
+class PipelineRelay:
+    """Publishes every lane of one pipeline that this process can lease."""
+
+    pipeline: PipelineName
+    owner: str
+    outbox: OutboxReader
+    cursors: RelayCursors
+    stream: Stream
+    bell: Bell
+    troubles: Troubles
+    lease_seconds: float
+    published: int = 0
+    _work: dict[Lane, _LaneWork] = field(default_factory=dict)
+    _declared: bool = False
+
+    async def serve(self, stop: Stop) -> None:
+        """Until the stop is requested; running publishes are finished first."""
+        try:
+            while not stop.requested:
+                try:
+                    if not self._declared:
+                        await self.stream.declare(self.pipeline)
+                        self._declared = True
+                    await self._claim(stop)
+                except QupersyncError as error:
+                    self._trouble("relay", error)
+                    await stop.wait(min(1.0, self.lease_seconds / 3))
+                    continue
+                self._clear("relay")
+                await stop.wait(min(CLAIM_SECONDS, self.lease_seconds / 3))
+        finally:
+            await asyncio.gather(*(work.task for work in self._work.values()), return_exceptions=True)
+
+    async def _claim(self, stop: Stop) -> None:
+        claimed = {
+            cursor.lane: cursor for cursor in await self.cursors.claim(self.pipeline, self.owner, self.lease_seconds)
+        }
+        for lane, work in list(self._work.items()):
+            if lane not in claimed or work.task.done() or work.relay.cursor.log != claimed[lane].log:
+                del self._work[lane]
+                work.task.cancel()
+                await asyncio.gather(work.task, return_exceptions=True)
+        for lane, cursor in claimed.items():
+            if lane not in self._work:
+                relay = LaneRelay(
+                    pipeline=self.pipeline,
+                    cursor=cursor,
+                    owner=self.owner,
+                    outbox=self.outbox,
+                    cursors=self.cursors,
+                    stream=self.stream,
+                )
+                task = asyncio.create_task(self._publish(relay, stop), name=f"relay-{self.pipeline}-{lane}")
+                self._work[lane] = _LaneWork(relay=relay, task=task)
+
+    async def _publish(self, relay: LaneRelay, stop: Stop) -> None:
+        event = asyncio.Event()
+        try:
+            await self._publish_until(relay, stop, event)
+        finally:
+            self.bell.forget(event)
+
+    async def _publish_until(self, relay: LaneRelay, stop: Stop, event: asyncio.Event) -> None:
+        backoff = Backoff(first_seconds=0.1, cap_seconds=3.0)
+        lane = relay.cursor.lane
+        part = f"relay lane {lane}"
+        while not stop.requested:
+            try:
+                outcome = await relay.publish_some()
+                if not outcome.stored:
+                    current = await self.cursors.read(self.pipeline, lane)
+                    if current is None or current.log != relay.cursor.log:
+                        return  # another log, or gone: the next claim begins anew
+                    relay.cursor = current
+            except QupersyncError as error:
+                self._declared = False  # the stream may be gone: the next claim declares it anew
+                self._trouble(part, error)
+                await stop.wait(backoff.next())
+                continue
+            self.published += outcome.count
+            if outcome.refused or not outcome.stored:
+                await stop.wait(backoff.next())
+                continue
+            backoff.reset()
+            self._clear(part)
+            if outcome.idle:
+                await self.bell.wait(event, POLL_SECONDS)
+
+    def _trouble(self, part: str, error: QupersyncError) -> None:
+        if self.troubles.set(self.pipeline, part, str(error)):
+            _log.warning("relay_waits", pipeline=self.pipeline, part=part, reason=str(error))
+
+    def _clear(self, part: str) -> None:
+        if self.troubles.clear(self.pipeline, part):
+            _log.info("relay_recovered", pipeline=self.pipeline, part=part)

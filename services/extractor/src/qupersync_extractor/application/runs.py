@@ -1,0 +1,62 @@
+"""Runs as they are remembered: what was read, why, how long it took and how it ended."""
+
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from qupersync_shared.kernel.ids import PipelineName, RunId
+
+INTERRUPTED: Final = "interrupted: the process ended without a word"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCounts:
+    """What the pages of a run held so far."""
+
+    pages: int = 0
+    rows: int = 0
+    bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.pages, self.rows, self.bytes) < 0:
+            raise ValueError("counts are not negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """One run by the outbox database's clock; `ended_at` None while it works, `error` None unless it failed."""
+
+    id: RunId
+    pipeline: PipelineName
+    mode: str
+    cause: str
+    started_at: datetime
+    counts: RunCounts = RunCounts()
+    ended_at: datetime | None = None
+    error: str | None = None
+    trace_id: str | None = None
+
+
+class Runs(Protocol):
+    """The history of runs; each call is a transaction of its own."""
+
+    async def start(
+        self, run: RunId, pipeline: PipelineName, *, mode: str, cause: str, trace_id: str | None = None
+    ) -> None:
+        """Records a run's beginning. A run of the pipeline that never ended is ended now, as interrupted."""
+        ...
+
+    async def end(self, run: RunId, *, counts: RunCounts, error: str | None = None) -> None:
+        """Records a run's end; nothing happens if it is unknown or has ended."""
+        ...
+
+    async def latest(
+        self, pipeline: PipelineName | None = None, *, limit: int = 50, before: RunId | None = None
+    ) -> SequenceOf[RunRecord]:
+        """Runs of one pipeline or of all, the latest first; `before` is the last one of the page before."""
+        ...
+
+    async def forget(self, *, older_than: timedelta) -> int:
+        """Removes ended runs that began longer ago; how many there were."""
+        ...

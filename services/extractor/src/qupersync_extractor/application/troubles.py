@@ -1,0 +1,32 @@
+"""What keeps pipelines from working, as this process sees it: for heartbeats, logs and `qupersync status`."""
+
+from dataclasses import dataclass, field
+
+PROCESS = ""
+
+
+@dataclass(slots=True)
+class Troubles:
+    """Reasons by pipeline and part; the empty pipeline is the process itself."""
+
+    _reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def set(self, pipeline: str, part: str, reason: str) -> bool:
+        """Records the reason; whether it is news."""
+        if self._reasons.get((pipeline, part)) == reason:
+            return False
+        self._reasons[pipeline, part] = reason
+        return True
+
+    def clear(self, pipeline: str, part: str) -> bool:
+        """Forgets the reason; whether there was one."""
+        return self._reasons.pop((pipeline, part), None) is not None
+
+    def by_pipeline(self) -> dict[str, str]:
+        """One text per pipeline that has a reason."""
+        texts: dict[str, list[str]] = {}
+        for (pipeline, _), reason in sorted(self._reasons.items()):
+            texts.setdefault(pipeline, [])
+            if reason not in texts[pipeline]:
+                texts[pipeline].append(reason)
+        return {pipeline: "; ".join(reasons) for pipeline, reasons in texts.items()}

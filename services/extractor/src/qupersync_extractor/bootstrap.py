@@ -1,0 +1,186 @@
+"""The only place where adapters meet use cases."""
+
+import os
+import platform
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import uuid4
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from qupersync_extractor.application.extract import ExtractorPorts, ExtractPipeline
+from qupersync_extractor.application.ports import Source
+from qupersync_extractor.application.pressure import OutboxGauge
+from qupersync_extractor.application.reading import PageReader
+from qupersync_extractor.application.relaying import Bell, PipelineRelay
+from qupersync_extractor.application.serving import PipelineService
+from qupersync_extractor.application.troubles import Troubles
+from qupersync_extractor.domain.pipeline import Pipeline
+from qupersync_extractor.domain.sizing import PageSizer
+from qupersync_extractor.infrastructure.jetstream.progress import JetStreamProgress
+from qupersync_extractor.infrastructure.jetstream.stream import JetStreamStream
+from qupersync_extractor.infrastructure.postgres.outbox import PostgresOutboxReader
+from qupersync_extractor.infrastructure.postgres.partitions import OutboxPartitions
+from qupersync_extractor.infrastructure.postgres.registry import PostgresRegistry
+from qupersync_extractor.infrastructure.postgres.relay_cursors import PostgresRelayCursors
+from qupersync_extractor.infrastructure.postgres.signals import PostgresSignals
+from qupersync_extractor.infrastructure.postgres.unit_of_work import PostgresUnitOfWorkFactory
+from qupersync_extractor.infrastructure.sources import build_source
+from qupersync_extractor.infrastructure.timetable import timetable
+from qupersync_extractor.settings import ExtractorSettings, extractor_settings
+from qupersync_shared.kernel.clock import SystemClock
+from qupersync_shared.kernel.errors import ConfigurationError
+from qupersync_shared.runtime.database import create_engine
+from qupersync_shared.runtime.jetstream import Connection
+from qupersync_shared.runtime.settings import Configuration
+
+IDLE_SHARE_OF_LEASE = 0.6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """The outbox database's adapters, on one engine."""
+
+    engine: AsyncEngine
+    signals: PostgresSignals
+    registry: PostgresRegistry
+    outbox: PostgresOutboxReader
+    cursors: PostgresRelayCursors
+    partitions: OutboxPartitions
+    unit_of_work: PostgresUnitOfWorkFactory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """Everything one process of this service is made of."""
+
+    configuration: Configuration
+    settings: ExtractorSettings
+    instance: str
+    stores: Stores
+    connection: Connection
+    stream: JetStreamStream
+    progress: JetStreamProgress
+    troubles: Troubles
+    clock: SystemClock
+
+    def source(self) -> Source:
+        """The source of the configuration; ConfigurationError where it is missing or has no secret."""
+        if self.configuration.source is None:
+            raise ConfigurationError(
+                "source is missing", place="qupersync.yaml", cure="Write `source: {kind: redshift, host: …}`"
+            )
+        return build_source(self.configuration.source)
+
+    def service(self, pipeline: Pipeline, source: Source) -> PipelineService:
+        """The loop that runs one pipeline."""
+        section = self.configuration.pipelines[pipeline.name]
+        ports = ExtractorPorts(
+            source=source,
+            registry=self.stores.registry,
+            unit_of_work=self.stores.unit_of_work,
+            stream=self.stream,
+            progress=self.progress,
+            clock=self.clock,
+        )
+        gauge = OutboxGauge(
+            pipeline=pipeline.name,
+            outbox=self.stores.outbox,
+            clock=self.clock,
+            high_water_bytes=self.settings.high_water_bytes,
+            high_water_age=self.settings.high_water_age,
+            report=lambda reason: self._pressure(pipeline, reason),
+        )
+        sizer = PageSizer(
+            rows_max=pipeline.page_rows,
+            page_bytes_max=self.settings.page_bytes_max,
+            event_bytes_max=self.settings.event_bytes_max,
+        )
+        use_case = ExtractPipeline(
+            pipeline,
+            ports,
+            PageReader(pipeline, source, sizer, room=gauge.room),
+            owner=self.instance,
+            lease_seconds=self.settings.lease_seconds,
+        )
+        return PipelineService(
+            use_case=use_case,
+            registry=self.stores.registry,
+            timetable=timetable(section.schedule),
+            clock=self.clock,
+            troubles=self.troubles,
+        )
+
+    def relay(self, pipeline: Pipeline, bell: Bell) -> PipelineRelay:
+        """The relay of one pipeline's lanes."""
+        return PipelineRelay(
+            pipeline=pipeline.name,
+            owner=self.instance,
+            outbox=self.stores.outbox,
+            cursors=self.stores.cursors,
+            stream=self.stream,
+            bell=bell,
+            troubles=self.troubles,
+            lease_seconds=self.settings.lease_seconds,
+        )
+
+    def _pressure(self, pipeline: Pipeline, reason: str | None) -> None:
+        if reason is None:
+            self.troubles.clear(pipeline.name, "outbox")
+        else:
+            self.troubles.set(pipeline.name, "outbox", reason)
+
+
+def stores(settings: ExtractorSettings, *, application_name: str) -> Stores:
+    """The adapters of the outbox database; nothing is connected yet."""
+    engine = create_engine(
+        settings.outbox_dsn,
+        application_name=application_name,
+        connections=settings.outbox_connections,
+        idle_in_transaction_seconds=settings.lease_seconds * IDLE_SHARE_OF_LEASE,
+    )
+    signals = PostgresSignals(settings.outbox_dsn)
+    partitions = OutboxPartitions(engine)
+    return Stores(
+        engine=engine,
+        signals=signals,
+        registry=PostgresRegistry(engine, signals),
+        outbox=PostgresOutboxReader(engine, signals),
+        cursors=PostgresRelayCursors(engine),
+        partitions=partitions,
+        unit_of_work=PostgresUnitOfWorkFactory(engine, partitions),
+    )
+
+
+@asynccontextmanager
+async def workshop(
+    configuration: Configuration, *, role: str, only: Sequence[str] = (), path: str = "qupersync.yaml"
+) -> AsyncIterator[Workshop]:
+    """The parts of a process, closed afterwards. Connects to nothing by itself; ConfigurationError where one is due."""
+    settings = extractor_settings(configuration, only=only, path=path)
+    instance = instance_name()
+    kept = stores(settings, application_name=f"qupersync-{role}")
+    connection = Connection(settings.nats, name=f"qupersync-{role}-{instance}")
+    try:
+        yield Workshop(
+            configuration=configuration,
+            settings=settings,
+            instance=instance,
+            stores=kept,
+            connection=connection,
+            stream=JetStreamStream(connection, settings.nats),
+            progress=JetStreamProgress(connection, replicas=settings.nats.replicas),
+            troubles=Troubles(),
+            clock=SystemClock(),
+        )
+    finally:
+        await connection.close()
+        await kept.signals.close()
+        await kept.engine.dispose()
+
+
+def instance_name() -> str:
+    """A name for this process that no other has and that fits into a KV key."""
+    host = "".join(c if c.isalnum() else "-" for c in platform.node()) or "host"
+    return f"{host}-{os.getpid()}-{uuid4().hex[:8]}"

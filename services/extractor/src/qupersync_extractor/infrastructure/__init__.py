@@ -1,0 +1,1 @@
+"""Adapters: sources, PostgreSQL, JetStream, and their in-memory twins."""

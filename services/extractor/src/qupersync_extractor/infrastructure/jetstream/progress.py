@@ -1,0 +1,65 @@
+"""The port `Progress` over the bucket `qupersync_progress`."""
+
+from collections.abc import Iterable
+from typing import Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from qupersync_shared.contracts.progress import LaneProgress, ProcessHeartbeat, process_key
+from qupersync_shared.kernel.ids import PipelineName
+from qupersync_shared.runtime import bucket
+from qupersync_shared.runtime.jetstream import Connection, ensure_bucket
+from qupersync_shared.runtime.logs import get_logger
+
+# A process that has been gone for this long is forgotten.
+HEARTBEAT_KEEP_SECONDS: Final = 3600.0
+
+Content = TypeVar("Content", bound=BaseModel)
+
+_log = get_logger(__name__)
+
+
+class JetStreamProgress:
+    """Reads what loader groups say of themselves, and writes this process's heartbeat.
+
+    A bucket that is missing is made: it was lost, and its owners will write it anew.
+    """
+
+    def __init__(self, connection: Connection, *, replicas: int = 1) -> None:
+        self._connection = connection
+        self._replicas = replicas
+
+    async def lanes(self, pipeline: PipelineName) -> list[LaneProgress]:
+        found = await self._read(f"lane.*.{pipeline}.*")
+        return sorted(_parsed(found.items(), LaneProgress), key=lambda entry: (entry.group, entry.lane))
+
+    async def beat(self, heartbeat: ProcessHeartbeat) -> None:
+        key = process_key(heartbeat.role, heartbeat.instance)
+        value = heartbeat.model_dump_json().encode()
+        js = await self._connection.jetstream()
+        try:
+            await bucket.write(js, key, value, keep_seconds=HEARTBEAT_KEEP_SECONDS)
+        except bucket.BucketMissingError:
+            await ensure_bucket(js, replicas=self._replicas)
+            await bucket.write(js, key, value, keep_seconds=HEARTBEAT_KEEP_SECONDS)
+
+    async def processes(self) -> list[ProcessHeartbeat]:
+        found = await self._read("process.>")
+        return sorted(_parsed(found.items(), ProcessHeartbeat), key=lambda entry: (entry.role, entry.instance))
+
+    async def _read(self, keys: str) -> dict[str, bucket.Entry]:
+        try:
+            return await bucket.read(await self._connection.client(), [keys])
+        except bucket.BucketMissingError:
+            await ensure_bucket(await self._connection.jetstream(), replicas=self._replicas)
+            return {}
+
+
+def _parsed(entries: Iterable[tuple[str, bucket.Entry]], kind: type[Content]) -> list[Content]:
+    parsed: list[Content] = []
+    for key, entry in entries:
+        try:
+            parsed.append(kind.model_validate_json(entry.value))
+        except ValidationError:
+            _log.warning("progress_entry_unreadable", key=key)
+    return parsed

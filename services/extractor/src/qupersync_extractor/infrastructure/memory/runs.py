@@ -1,0 +1,54 @@
+"""The history of runs in memory."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from qupersync_extractor.application.runs import INTERRUPTED, RunCounts, RunRecord
+from qupersync_extractor.infrastructure.memory.store import MemoryStore
+from qupersync_shared.kernel.ids import PipelineName, RunId
+
+
+class MemoryRuns:
+    """The runs of a MemoryStore."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    async def start(
+        self, run: RunId, pipeline: PipelineName, *, mode: str, cause: str, trace_id: str | None = None
+    ) -> None:
+        self._store.check()
+        now = self._store.now()
+        for left in [found for found in self._store.runs.values() if found.pipeline == pipeline and not found.ended_at]:
+            self._store.runs[left.id] = replace(left, ended_at=now, error=INTERRUPTED)
+        self._store.runs[run] = RunRecord(
+            id=run, pipeline=pipeline, mode=mode, cause=cause, started_at=now, trace_id=trace_id
+        )
+
+    async def end(self, run: RunId, *, counts: RunCounts, error: str | None = None) -> None:
+        self._store.check()
+        found = self._store.runs.get(run)
+        if found is not None and found.ended_at is None:
+            self._store.runs[run] = replace(found, counts=counts, ended_at=self._store.now(), error=error)
+
+    async def latest(
+        self, pipeline: PipelineName | None = None, *, limit: int = 50, before: RunId | None = None
+    ) -> list[RunRecord]:
+        self._store.check()
+        found = [run for run in self._store.runs.values() if pipeline is None or run.pipeline == pipeline]
+        if before is not None:
+            last = self._store.runs.get(before)
+            found = [run for run in found if last is not None and _order(run) < _order(last)]
+        return sorted(found, key=_order, reverse=True)[:limit]
+
+    async def forget(self, *, older_than: timedelta) -> int:
+        self._store.check()
+        border = self._store.now() - older_than
+        old = [run.id for run in self._store.runs.values() if run.ended_at is not None and run.started_at < border]
+        for run in old:
+            del self._store.runs[run]
+        return len(old)
+
+
+def _order(run: RunRecord) -> tuple[datetime, RunId]:
+    return run.started_at, run.id

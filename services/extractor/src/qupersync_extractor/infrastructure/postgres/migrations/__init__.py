@@ -1,0 +1,1 @@
+"""The revisions of the outbox database; Alembic loads them by path."""

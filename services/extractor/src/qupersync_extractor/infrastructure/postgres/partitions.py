@@ -1,0 +1,92 @@
+"""The outbox's partitions: made ahead of time, and dropped when published and old. No record is deleted by itself."""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from qupersync_extractor.infrastructure.postgres.sql import statement
+from qupersync_shared.runtime.database import DATABASE_ERRORS, sqlstate, translate, translated
+
+WIDTH: Final = timedelta(hours=6)
+AHEAD: Final = timedelta(days=2)
+_DUE_SECONDS: Final = 3600.0
+_LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtext('qupersync.outbox partitions'))")
+_SHORT_WAIT: Final = text("SET LOCAL lock_timeout = '2s'")
+_STOP_WRITERS: Final = text("LOCK TABLE ONLY qupersync.outbox IN ACCESS EXCLUSIVE MODE")
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+
+
+class OutboxPartitions:
+    """Partition maintenance, by the outbox database's clock."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._due_at = float("-inf")
+
+    async def ensure_ahead(self) -> list[str]:
+        """Makes the partitions of the next two days; the statements run. Safe at any time, from several processes."""
+        ran: list[str] = []
+        with translated():
+            async with self._engine.begin() as connection:
+                await connection.execute(_LOCK)
+                missing = await connection.execute(
+                    statement("missing_partitions"),
+                    {"width_seconds": WIDTH.total_seconds(), "ahead_seconds": AHEAD.total_seconds()},
+                )
+                for row in missing.all():
+                    for ddl in (row.make, row.attach):
+                        await connection.exec_driver_sql(ddl)
+                        ran.append(ddl)
+        self._due_at = asyncio.get_running_loop().time() + _DUE_SECONDS
+        return ran
+
+    async def ensure_if_due(self) -> None:
+        """`ensure_ahead`, at most once an hour, or at once after `mark_due`."""
+        if asyncio.get_running_loop().time() >= self._due_at:
+            await self.ensure_ahead()
+
+    def mark_due(self) -> None:
+        """A record found no partition: the server's clock has jumped."""
+        self._due_at = float("-inf")
+
+    async def drop_published(self, retention: timedelta) -> list[str]:
+        """Drops partitions wholly older than `retention` with nothing left to publish; their names, oldest first.
+
+        Writers and relays wait while one is dropped; where that lock is not to be had at once, the rest waits for the
+        next call.
+        """
+        dropped: list[str] = []
+        with translated():
+            async with self._engine.connect() as connection:
+                found = await connection.execute(
+                    statement("old_partitions"),
+                    {"width_seconds": WIDTH.total_seconds(), "retention_seconds": retention.total_seconds()},
+                )
+                partitions = found.all()
+                await connection.rollback()
+                for partition in partitions:
+                    if not await self._drop(connection, partition.drop, partition.lower, partition.upper):
+                        break
+                    dropped.append(partition.name)
+        return dropped
+
+    async def _drop(self, connection: AsyncConnection, ddl: str, lower: datetime, upper: datetime) -> bool:
+        bounds = {"lower": lower, "upper": upper}
+        try:
+            async with connection.begin():
+                if (await connection.execute(statement("unpublished"), bounds)).scalar_one():
+                    return False
+                await connection.execute(_SHORT_WAIT)
+                await connection.execute(_STOP_WRITERS)
+                # Again, now that no rewind can come between: it reads the outbox too.
+                if (await connection.execute(statement("unpublished"), bounds)).scalar_one():
+                    return False
+                await connection.exec_driver_sql(ddl)
+        except DATABASE_ERRORS as error:
+            if sqlstate(error) == _LOCK_NOT_AVAILABLE:
+                return False
+            raise translate(error) from error
+        return True

@@ -1,0 +1,81 @@
+"""The history of runs on PostgreSQL; each call is a transaction of its own."""
+
+from datetime import timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from qupersync_extractor.application.runs import INTERRUPTED, RunCounts, RunRecord
+from qupersync_extractor.infrastructure.postgres import tables
+from qupersync_extractor.infrastructure.postgres.rows import Row, plain
+from qupersync_shared.kernel.ids import PipelineName, RunId
+from qupersync_shared.runtime.database import translated
+
+_table: Final = tables.run
+_now: Final = sa.func.clock_timestamp()
+
+
+class PostgresRuns:
+    """The table `run`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def start(
+        self, run: RunId, pipeline: PipelineName, *, mode: str, cause: str, trace_id: str | None = None
+    ) -> None:
+        left = sa.update(_table).where(_table.c.pipeline == pipeline, _table.c.ended_at.is_(None))
+        values = {"id": run, "pipeline": pipeline, "mode": mode, "cause": plain(cause), "trace_id": trace_id}
+        with translated():
+            async with self._engine.begin() as connection:
+                await connection.execute(left.values(ended_at=_now, error=INTERRUPTED))
+                await connection.execute(sa.insert(_table).values(values))
+
+    async def end(self, run: RunId, *, counts: RunCounts, error: str | None = None) -> None:
+        values = {
+            "pages": counts.pages,
+            "rows": counts.rows,
+            "bytes": counts.bytes,
+            "ended_at": _now,
+            "error": None if error is None else plain(error),
+        }
+        await self._count(sa.update(_table).where(_table.c.id == run, _table.c.ended_at.is_(None)).values(values))
+
+    async def latest(
+        self, pipeline: PipelineName | None = None, *, limit: int = 50, before: RunId | None = None
+    ) -> list[RunRecord]:
+        query = sa.select(_table).order_by(_table.c.started_at.desc(), _table.c.id.desc()).limit(limit)
+        if pipeline is not None:
+            query = query.where(_table.c.pipeline == pipeline)
+        if before is not None:
+            last = sa.select(_table.c.started_at, _table.c.id).where(_table.c.id == before).scalar_subquery()
+            query = query.where(sa.tuple_(_table.c.started_at, _table.c.id) < last)
+        with translated():
+            async with self._engine.connect() as connection:
+                rows = (await connection.execute(query)).all()
+        return [_run_of(row) for row in rows]
+
+    async def forget(self, *, older_than: timedelta) -> int:
+        old = (_table.c.ended_at.is_not(None), _table.c.started_at < _now - older_than)
+        return await self._count(sa.delete(_table).where(*old))
+
+    async def _count(self, query: sa.Executable) -> int:
+        with translated():
+            async with self._engine.begin() as connection:
+                result: sa.CursorResult[Any] = await connection.execute(query)
+                return result.rowcount
+
+
+def _run_of(row: Row) -> RunRecord:
+    return RunRecord(
+        id=RunId(row.id),
+        pipeline=PipelineName(row.pipeline),
+        mode=row.mode,
+        cause=row.cause,
+        started_at=row.started_at,
+        counts=RunCounts(pages=row.pages, rows=row.rows, bytes=row.bytes),
+        ended_at=row.ended_at,
+        error=row.error,
+        trace_id=row.trace_id,
+    )

@@ -1,0 +1,116 @@
+"""The tables as SQLAlchemy Core sees them; a test compares them with what the migrations make."""
+
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import BYTEA, JSONB, TIMESTAMP, UUID
+
+SCHEMA: Final = "qupersync"
+
+metadata: Final = sa.MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    },
+)
+
+_moment = TIMESTAMP(timezone=True)
+_now = sa.text("clock_timestamp()")
+
+extraction: Final = sa.Table(
+    "extraction",
+    metadata,
+    sa.Column("pipeline", sa.Text, primary_key=True),
+    sa.Column("lanes", sa.Integer, nullable=False),
+    sa.Column("log", sa.BigInteger, nullable=False),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
+    sa.Column("lane_ids", JSONB, nullable=False),
+    sa.Column("cursor_position", sa.Text),
+    sa.Column("swept_high", sa.Text),
+    sa.Column("swept_began_at", _moment),
+    sa.Column("snapshot_id", UUID),
+    sa.Column("snapshot_began_at", _moment),
+    sa.Column("snapshot_after", sa.Text),
+    sa.Column("snapshot_first", sa.Boolean),
+    sa.Column("wish_reason", sa.Text),
+    sa.Column("wish_restart", sa.Boolean),
+    sa.Column("snapshot_ended_at", _moment),
+    sa.Column("completed_at", _moment),
+    sa.Column("schema_fingerprint", sa.Text),
+    sa.Column("last_event_at", _moment),
+    sa.Column("owner", sa.Text),
+    sa.Column("token", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("lease_until", _moment),
+    sa.Column("trouble", sa.Text),
+    sa.Column("trouble_since", _moment),
+    sa.Column("run_requested", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("run_mode", sa.Text),
+    sa.Column("forked_log", sa.BigInteger),
+    sa.Column("updated_at", _moment, nullable=False, server_default=_now),
+)
+
+outbox: Final = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", UUID, nullable=False, index=True),
+    sa.Column("pipeline", sa.Text, primary_key=True),
+    sa.Column("lane", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("log", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("occurred_at", _moment, primary_key=True, server_default=_now),
+    sa.Column("event_type", sa.Text, nullable=False),
+    sa.Column("event_version", sa.Integer, nullable=False),
+    sa.Column("correlation_id", UUID, nullable=False),
+    sa.Column("causation_id", UUID),
+    sa.Column("traceparent", sa.Text),
+    sa.Column("headers", JSONB, nullable=False),
+    sa.Column("payload", BYTEA, nullable=False),
+    postgresql_partition_by="RANGE (occurred_at)",
+)
+
+relay_cursor: Final = sa.Table(
+    "relay_cursor",
+    metadata,
+    sa.Column("pipeline", sa.Text, primary_key=True),
+    sa.Column("lane", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("log", sa.BigInteger, nullable=False),
+    sa.Column("last_sequence", sa.BigInteger, nullable=False),
+    sa.Column("last_stream_sequence", sa.BigInteger, nullable=False),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+    sa.Column("owner", sa.Text),
+    sa.Column("lease_until", _moment),
+)
+
+source_quarantine: Final = sa.Table(
+    "source_quarantine",
+    metadata,
+    sa.Column("pipeline", sa.Text, primary_key=True),
+    sa.Column("key_digest", BYTEA, primary_key=True),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("event_id", UUID, nullable=False),
+    sa.Column("times", sa.BigInteger, nullable=False, server_default=sa.text("1")),
+    sa.Column("first_seen_at", _moment, nullable=False, server_default=_now),
+    sa.Column("last_seen_at", _moment, nullable=False, server_default=_now),
+)
+
+run: Final = sa.Table(
+    "run",
+    metadata,
+    sa.Column("id", UUID, primary_key=True),
+    sa.Column("pipeline", sa.Text, nullable=False),
+    sa.Column("mode", sa.Text, nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Column("pages", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("rows", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("started_at", _moment, nullable=False, server_default=_now),
+    sa.Column("ended_at", _moment),
+    sa.Column("error", sa.Text),
+    sa.Column("trace_id", sa.Text),
+)
+sa.Index("run_started_at_idx", run.c.started_at.desc(), run.c.id.desc())
+sa.Index("run_pipeline_idx", run.c.pipeline, run.c.started_at.desc(), run.c.id.desc())

@@ -1,0 +1,1 @@
+"""Commands of the extractor and its part of `qupersync`."""

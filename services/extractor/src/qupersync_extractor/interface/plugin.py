@@ -1,0 +1,88 @@
+"""What the extractor contributes to the `qupersync` command: `trigger`, `reset`, checks and its part of the status."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import typer
+
+from qupersync_extractor.bootstrap import Stores, stores
+from qupersync_extractor.domain.planning import ForcedMode
+from qupersync_extractor.interface.checks import extractor_checks
+from qupersync_extractor.interface.status import extractor_status
+from qupersync_extractor.settings import extractor_settings
+from qupersync_shared.kernel.errors import ConfigurationError, QupersyncError
+from qupersync_shared.kernel.ids import PipelineName
+from qupersync_shared.runtime.cli.invocation import configuration
+from qupersync_shared.runtime.plugins import Plugin
+from qupersync_shared.runtime.settings import Configuration
+
+Answer = TypeVar("Answer")
+NameArgument = Annotated[str | None, typer.Argument(help="The pipeline; all of them if left out.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this service's sub-commands."""
+
+    @app.command()
+    def trigger(
+        context: typer.Context,
+        pipeline: NameArgument = None,
+        mode: Annotated[ForcedMode | None, typer.Option(help="Force this mode; else what is due.")] = None,
+    ) -> None:
+        """Ask the running extractors to run a pipeline now."""
+        settings = configuration(context)
+        names = [_known(settings, pipeline)] if pipeline else sorted(settings.pipelines)
+        asyncio.run(_with_stores(settings, lambda kept: _trigger(kept, names, mode)))
+        typer.echo(f"asked for a run of {', '.join(names)}")
+
+    @app.command()
+    def reset(
+        context: typer.Context,
+        pipeline: Annotated[str, typer.Argument(help="The pipeline.")],
+        yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    ) -> None:
+        """Begin a new log with the configured number of lanes, and a snapshot; the target keeps its rows meanwhile."""
+        settings = configuration(context)
+        lanes = settings.pipelines[_known(settings, pipeline)].lanes
+        if not yes:
+            typer.confirm(
+                f"Begin a new log of {pipeline} with {lanes} lanes, and read its whole source again?", abort=True
+            )
+
+        async def begin(kept: Stores) -> int:
+            await kept.registry.register(PipelineName(pipeline), lanes)
+            return await kept.registry.reset(
+                PipelineName(pipeline), lanes=lanes, reason="an operator reset the pipeline"
+            )
+
+        log = asyncio.run(_with_stores(settings, begin))
+        typer.echo(f"{pipeline} begins log {log} with {lanes} lanes; its first run takes a snapshot")
+
+
+async def _trigger(kept: Stores, names: list[str], mode: ForcedMode | None) -> None:
+    for name in names:
+        if await kept.registry.get(PipelineName(name)) is None:
+            raise QupersyncError(
+                f"{name} has never run", cure="Start `qupersync-extractor run`: its first run begins at once"
+            )
+        await kept.registry.request_run(PipelineName(name), mode.value if mode else None)
+
+
+async def _with_stores(settings: Configuration, work: Callable[[Stores], Awaitable[Answer]]) -> Answer:
+    kept = stores(extractor_settings(settings), application_name="qupersync-cli")
+    try:
+        return await work(kept)
+    finally:
+        await kept.signals.close()
+        await kept.engine.dispose()
+
+
+def _known(settings: Configuration, pipeline: str) -> str:
+    if pipeline not in settings.pipelines:
+        known = ", ".join(sorted(settings.pipelines)) or "none"
+        raise ConfigurationError(f"there is no pipeline {pipeline!r}", place="pipelines", cure=f"Known: {known}")
+    return pipeline
+
+
+plugin = Plugin(name="extractor", register=register, checks=extractor_checks, status=extractor_status)

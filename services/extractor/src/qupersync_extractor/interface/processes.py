@@ -1,0 +1,211 @@
+"""The processes of this service: what runs together, until a signal or, with `once`, until there is nothing left."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+
+from qupersync_extractor.application.commands import accept_fork_report, accept_snapshot_request
+from qupersync_extractor.application.ports import Source
+from qupersync_extractor.application.relay import answer_resend
+from qupersync_extractor.application.relaying import Bell
+from qupersync_extractor.application.serving import PipelineService
+from qupersync_extractor.application.troubles import PROCESS
+from qupersync_extractor.bootstrap import Workshop, workshop
+from qupersync_extractor.infrastructure.jetstream.commands import CommandServer, Handlers
+from qupersync_extractor.infrastructure.postgres.schema import pending_revisions
+from qupersync_shared.contracts.progress import HEARTBEAT_SECONDS, ProcessHeartbeat
+from qupersync_shared.kernel.errors import ConfigurationError, DatabaseUnavailableError, QupersyncError
+from qupersync_shared.runtime.lifecycle import Stop
+from qupersync_shared.runtime.logs import get_logger
+from qupersync_shared.runtime.retry import Backoff
+from qupersync_shared.runtime.settings import Configuration
+
+MAINTENANCE_SECONDS = 600.0
+DRAIN_LOOK_SECONDS = 0.1
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Which of its two halves a process runs."""
+
+    extract: bool
+    relay: bool
+
+    @property
+    def role(self) -> str:
+        return "extractor" if self.extract else "relay"
+
+
+async def run_process(
+    configuration: Configuration, parts: Parts, stop: Stop, *, once: bool, only: Sequence[str] = (), path: str
+) -> int:
+    """Runs the parts until the stop is requested, or, with `once`, until what there is was extracted and relayed."""
+    async with workshop(configuration, role=parts.role, only=only, path=path) as shop:
+        source = shop.source() if parts.extract else None
+        try:
+            return await Process(shop=shop, parts=parts, stop=stop, source=source).run(once=once)
+        except ConfigurationError as error:
+            raise error.within(path) from None
+        finally:
+            if source is not None:
+                await source.close()
+
+
+@dataclass(slots=True, kw_only=True)
+class Process:
+    """Pipelines, relays, commands, heartbeat and maintenance of one process."""
+
+    shop: Workshop
+    parts: Parts
+    stop: Stop
+    source: Source | None
+    bell: Bell = field(default_factory=Bell)
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    async def run(self, *, once: bool) -> int:
+        """Exit code 0 after an orderly end; ConfigurationError where only a person can help."""
+        ending = Stop()
+        heartbeat = asyncio.create_task(self._heartbeat(ending), name="heartbeat")
+        commands = self._commands()
+        try:
+            if await self._prepare():
+                await commands.start()
+                await self._work(once=once)
+        finally:
+            ending.request()
+            await commands.stop()
+            await asyncio.gather(heartbeat, return_exceptions=True)
+            with contextlib.suppress(QupersyncError):
+                await self.shop.stores.cursors.release(self.shop.instance)
+        return 0
+
+    async def _work(self, *, once: bool) -> None:
+        services = [self.shop.service(p, self.source) for p in self.shop.settings.pipelines] if self.source else []
+        relays = [self.shop.relay(p, self.bell) for p in self.shop.settings.pipelines] if self.parts.relay else []
+        relaying = Stop()
+        failure: list[QupersyncError] = []
+        async with asyncio.TaskGroup() as group:
+            for relay in relays:
+                group.create_task(relay.serve(relaying), name=f"relay-{relay.pipeline}")
+            background = [group.create_task(self._maintain(), name="maintenance")]
+            if relays:
+                background.append(group.create_task(self.bell.listen(self.shop.stores.outbox), name="bell"))
+            try:
+                await self._extract(services, once=once)
+                if once and relays:
+                    await self._drain()
+                elif not services:
+                    await self.stop.wait()
+            except QupersyncError as error:
+                failure.append(error)
+            finally:
+                relaying.request()
+                self.bell.ring()
+                for task in background:
+                    task.cancel()
+        if failure:
+            raise failure[0]
+
+    async def _extract(self, services: list[PipelineService], *, once: bool) -> None:
+        """All pipelines at once; the first ConfigurationError ends them all."""
+
+        async def serve(service: PipelineService) -> None:
+            if once:
+                await service.once(self.stop)
+            else:
+                await service.serve(self.stop)
+
+        tasks = [asyncio.create_task(serve(service), name=f"pipeline-{service.name}") for service in services]
+        try:
+            for task in asyncio.as_completed(tasks):
+                await task
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _drain(self) -> None:
+        """Until the outbox holds nothing of these pipelines that is not published."""
+        for pipeline in self.shop.settings.pipelines:
+            while not self.stop.requested:
+                with contextlib.suppress(QupersyncError):
+                    if (await self.shop.stores.outbox.depth(pipeline.name)).records == 0:
+                        break
+                self.bell.ring()
+                await self.stop.wait(DRAIN_LOOK_SECONDS)
+
+    # ------------------------------------------------------------------------------------------------ preparing
+
+    async def _prepare(self) -> bool:
+        """Registers the pipelines, waiting for the database if need be; False when stopped meanwhile."""
+        backoff = Backoff(first_seconds=0.5, cap_seconds=5.0)
+        while not self.stop.requested:
+            try:
+                await self._register()
+            except DatabaseUnavailableError as error:
+                if self.shop.troubles.set(PROCESS, "outbox", f"outbox: {error}"):
+                    _log.warning("outbox_unavailable", reason=str(error))
+                await self.stop.wait(backoff.next())
+                continue
+            if self.shop.troubles.clear(PROCESS, "outbox"):
+                _log.info("outbox_available")
+            return True
+        return False
+
+    async def _register(self) -> None:
+        if await pending_revisions(self.shop.stores.engine):
+            raise DatabaseUnavailableError(
+                "the outbox database is not migrated", cure="Run `qupersync-extractor migrate`"
+            )
+        await self.shop.stores.partitions.ensure_ahead()
+        for pipeline in self.shop.settings.pipelines:
+            known = await self.shop.stores.registry.register(pipeline.name, pipeline.lanes)
+            if known.lanes != pipeline.lanes:
+                raise ConfigurationError(
+                    f"lanes is {pipeline.lanes}, but the pipeline runs with {known.lanes}",
+                    place=f"pipelines.{pipeline.name}.lanes",
+                    cure=f"Write {known.lanes} again, or run `qupersync reset {pipeline.name}`, which begins a new log "
+                    f"with {pipeline.lanes} lanes and a snapshot",
+                )
+
+    # ----------------------------------------------------------------------------------------------- background
+
+    async def _maintain(self) -> None:
+        while True:
+            try:
+                await self.shop.stores.partitions.ensure_ahead()
+                dropped = await self.shop.stores.partitions.drop_published(self.shop.settings.outbox_retention)
+                if dropped:
+                    _log.info("outbox_partitions_dropped", partitions=dropped)
+            except QupersyncError as error:
+                _log.warning("maintenance_failed", reason=str(error))
+            await asyncio.sleep(MAINTENANCE_SECONDS)
+
+    async def _heartbeat(self, ending: Stop) -> None:
+        role = "extractor" if self.parts.extract else "relay"
+        while not ending.requested:
+            beat = ProcessHeartbeat(
+                role=role,
+                instance=self.shop.instance,
+                started_at=self.started_at,
+                beat_at=datetime.now(UTC),
+                version=version("qupersync-extractor"),
+                troubles=self.shop.troubles.by_pipeline(),
+            )
+            with contextlib.suppress(QupersyncError):
+                await self.shop.progress.beat(beat)
+            await ending.wait(HEARTBEAT_SECONDS)
+
+    def _commands(self) -> CommandServer:
+        registry, cursors = self.shop.stores.registry, self.shop.stores.cursors
+        handlers = Handlers(
+            resend=partial(answer_resend, cursors),
+            snapshot=partial(accept_snapshot_request, registry),
+            fork=partial(accept_fork_report, registry),
+        )
+        return CommandServer(self.shop.connection, handlers)

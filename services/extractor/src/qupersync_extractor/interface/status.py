@@ -1,0 +1,133 @@
+"""The extractor's part of `qupersync status`: cursors, outbox depth, and what keeps a pipeline from extracting."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+from qupersync_extractor.application.ports import OutboxDepth, Registration
+from qupersync_extractor.bootstrap import Stores, stores
+from qupersync_extractor.domain.extraction import Extraction, Health
+from qupersync_extractor.domain.pipeline import Pipeline
+from qupersync_extractor.domain.timeline import TEMPORAL
+from qupersync_extractor.settings import extractor_settings
+from qupersync_shared.kernel.errors import QupersyncError
+from qupersync_shared.kernel.ids import Lane
+from qupersync_shared.kernel.positions import encode_position
+from qupersync_shared.runtime.plugins import StatusPart
+from qupersync_shared.runtime.settings import Configuration, RedshiftSource
+
+PROBE_SECONDS = 2.5
+
+
+async def extractor_status(configuration: Configuration) -> StatusPart:
+    """Reads the outbox database, and tries whether the source's port answers; reasons where either does not."""
+    if configuration.outbox is None or configuration.nats is None or not configuration.pipelines:
+        return StatusPart()
+    settings = extractor_settings(configuration)
+    kept = stores(settings, application_name="qupersync-status")
+    source = asyncio.create_task(_source_trouble(configuration))
+    fragments: dict[str, dict[str, Any]] = {}
+    reasons: list[str] = []
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            for pipeline in settings.pipelines:
+                fragments[pipeline.name] = await _fragment(kept, pipeline)
+    except (QupersyncError, TimeoutError) as error:
+        why = str(error) or "no answer in time"
+        reasons = [f"outbox: {why}"]
+        fragments = {pipeline.name: {"state": "unknown"} for pipeline in settings.pipelines}
+    finally:
+        await kept.signals.close()
+        await kept.engine.dispose()
+    trouble = await source
+    return StatusPart(pipelines=fragments, reasons=[*reasons, *([trouble] if trouble else [])])
+
+
+async def _fragment(kept: Stores, pipeline: Pipeline) -> dict[str, Any]:
+    registration = await kept.registry.get(pipeline.name)
+    if registration is None:
+        return {"state": Health.NEW.value, "reason": None, "extraction": None}
+    depth = await kept.outbox.depth(pipeline.name)
+    state = registration.state
+    now = datetime.now(UTC)
+    return {
+        "state": _health(registration).value,
+        "reason": registration.trouble or _lanes_changed(registration, pipeline),
+        "extraction": {
+            "log": state.log,
+            "sequence": state.sequence,
+            "cursor": encode_position(state.cursor) if state.cursor else None,
+            "snapshot": str(state.snapshot.id) if state.snapshot else None,
+            "snapshot_ended_at": _text(state.snapshot_ended_at),
+            "completed_at": _text(state.completed_at),
+            "owner": registration.owner,
+        },
+        "outbox": {"records": depth.records, "bytes": depth.bytes, "oldest": _text(depth.oldest)},
+        "lanes": [await _lane(kept, pipeline, Lane(lane)) for lane in range(registration.lanes)],
+        "lag": {
+            "source_seconds": _source_lag(state, now),
+            "outbox_records": depth.records,
+            "outbox_bytes": depth.bytes,
+            "outbox_seconds": _age(depth, now),
+        },
+    }
+
+
+async def _lane(kept: Stores, pipeline: Pipeline, lane: Lane) -> dict[str, Any]:
+    cursor = await kept.cursors.read(pipeline.name, lane)
+    published = None if cursor is None else int(cursor.last_sequence)
+    return {
+        "lane": int(lane),
+        "published_sequence": published,
+        "generation": None if cursor is None else int(cursor.generation),
+    }
+
+
+def _health(registration: Registration) -> Health:
+    state = registration.state
+    if registration.trouble is not None:
+        return Health.RETRYING
+    if state.snapshot is not None or (state.snapshot_ended_at is None and state.sequence):
+        return Health.SNAPSHOTTING
+    return Health.LIVE if state.snapshot_ended_at is not None else Health.NEW
+
+
+def _lanes_changed(registration: Registration, pipeline: Pipeline) -> str | None:
+    if registration.lanes == pipeline.lanes:
+        return None
+    return f"the pipeline runs with {registration.lanes} lanes, the configuration says {pipeline.lanes}"
+
+
+def _source_lag(state: Extraction, now: datetime) -> float | None:
+    """Seconds since the cursor of a zoned or UTC timestamp; None where the cursor is not a moment."""
+    if state.cursor is None or state.cursor.cursor.kind not in TEMPORAL:
+        return None
+    try:
+        moment = datetime.fromisoformat(state.cursor.cursor.text.removesuffix("Z"))
+    except ValueError:
+        return None
+    return round(max(0.0, (now - moment.replace(tzinfo=UTC)).total_seconds()), 1)
+
+
+def _age(depth: OutboxDepth, now: datetime) -> float:
+    return 0.0 if depth.oldest is None else round(max(0.0, (now - depth.oldest).total_seconds()), 1)
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat()
+
+
+async def _source_trouble(configuration: Configuration) -> str | None:
+    """A refused or silent port of the source; no query is sent, so that nobody pays for a status."""
+    source = configuration.source
+    if not isinstance(source, RedshiftSource):
+        if source is not None and not source.path.exists():
+            return f"source: {source.path} does not exist"
+        return None
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            _, writer = await asyncio.open_connection(source.host, source.port)
+    except (OSError, TimeoutError) as error:
+        return f"source: {source.host}:{source.port} does not answer ({str(error) or 'no answer in time'})"
+    writer.close()
+    return None

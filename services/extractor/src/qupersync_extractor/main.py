@@ -1,0 +1,92 @@
+"""`qupersync-extractor`: migrate, run, extract, relay."""
+
+import asyncio
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qupersync_extractor.interface.migrating import migrate_all
+from qupersync_extractor.interface.processes import Parts, run_process
+from qupersync_shared.runtime import logs
+from qupersync_shared.runtime.cli import guarded
+from qupersync_shared.runtime.lifecycle import Stop, run_until_stopped
+from qupersync_shared.runtime.settings import Configuration, configuration_path, load
+
+app = typer.Typer(
+    name="qupersync-extractor",
+    help="Pages of the source, through the outbox, to the stream.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Configuration file; else $QUPERSYNC_CONFIG, else ./qupersync.yaml."),
+]
+OnlyOption = Annotated[list[str] | None, typer.Option("--pipeline", "-p", help="Only this pipeline; may be repeated.")]
+LogOption = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
+
+
+@app.command()
+def migrate(config: ConfigOption = None, log_level: LogOption = "info") -> None:
+    """Bring the outbox database up to date and declare the streams. Safe to run twice, and twice at once."""
+    logs.configure(log_level)
+    path = configuration_path(config)
+    asyncio.run(migrate_all(load(path), path=str(path)))
+
+
+@app.command()
+def run(
+    config: ConfigOption = None,
+    pipeline: OnlyOption = None,
+    once: Annotated[bool, typer.Option("--once", help="Extract and relay what there is, then end.")] = False,
+    log_level: LogOption = "info",
+) -> None:
+    """Extract and relay, until a signal."""
+    _serve(Parts(extract=True, relay=True), config, pipeline, once=once, log_level=log_level)
+
+
+@app.command()
+def extract(
+    config: ConfigOption = None,
+    pipeline: OnlyOption = None,
+    once: Annotated[bool, typer.Option("--once", help="Extract what there is, then end.")] = False,
+    log_level: LogOption = "info",
+) -> None:
+    """Extract into the outbox, until a signal; a relay elsewhere publishes."""
+    _serve(Parts(extract=True, relay=False), config, pipeline, once=once, log_level=log_level)
+
+
+@app.command()
+def relay(
+    config: ConfigOption = None,
+    pipeline: OnlyOption = None,
+    once: Annotated[bool, typer.Option("--once", help="Publish what the outbox holds, then end.")] = False,
+    log_level: LogOption = "info",
+) -> None:
+    """Publish the outbox's records to the stream, until a signal."""
+    _serve(Parts(extract=False, relay=True), config, pipeline, once=once, log_level=log_level)
+
+
+def _serve(parts: Parts, config: Path | None, only: list[str] | None, *, once: bool, log_level: str) -> None:
+    logs.configure(log_level)
+    path = configuration_path(config)
+    configuration: Configuration = load(path)
+
+    def work(stop: Stop) -> Awaitable[int]:
+        return run_process(configuration, parts, stop, once=once, only=only or (), path=str(path))
+
+    code = run_until_stopped(work)
+    if code:
+        raise typer.Exit(code)
+
+
+def main() -> None:
+    """The entry point."""
+    guarded(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""What the use cases need from outside. The target has an in-memory twin; one conformance suite holds both."""
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from qupersync_loader.application.content import Batch
+from qupersync_loader.domain.pipeline import TargetPipeline
+from qupersync_loader.domain.watermark import Watermark
+from qupersync_shared.contracts.commands import ForkReport, ResendReply, ResendRequest, SnapshotRequest
+from qupersync_shared.contracts.envelope import BatchEnvelope
+from qupersync_shared.contracts.progress import LaneProgress, ProcessHeartbeat
+from qupersync_shared.contracts.schema import RowSchema
+from qupersync_shared.kernel.ids import GroupName, Lane, Log, PipelineName
+
+# --- target ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneState:
+    """Where a pipeline and one of its lanes stand. `parked`: the lane has unresolved dead letters of its log."""
+
+    log: Log | None = None
+    lanes: int | None = None
+    watermark: Watermark | None = None
+    parked: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What one event did. `written`: rows inserted or really changed; `removed`: rows deleted or marked deleted."""
+
+    rows: int = 0
+    written: int = 0
+    removed: int = 0
+    quarantined: int = 0
+    resolved: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """An authentic event that cannot be decoded or applied."""
+
+    envelope: BatchEnvelope
+    headers: Mapping[str, str]
+    body: bytes
+    reason: str
+
+
+class TargetWork(Protocol):
+    """One transaction for one event: nothing is kept unless `commit` was awaited.
+
+    The order of calls is `look`, `stage`, `lock`, then `apply` or `park`, `save` and `commit`: staging comes before the
+    locks, because no timeout of the server ends a COPY whose client has frozen. A commit that fails may have happened:
+    the event is judged again.
+    """
+
+    async def look(self) -> LaneState:
+        """The committed state, without a lock."""
+        ...
+
+    async def stage(self, batch: Batch) -> None:
+        """Brings the rows to the target's side; rows that cannot even get there are remembered as refused."""
+        ...
+
+    async def lock(self, *, exclusive: bool) -> LaneState:
+        """The state, locked until the end: the pipeline shared, or `exclusive` to begin a lane or change the log."""
+        ...
+
+    async def apply(self) -> Applied:
+        """Rows, deletes and quarantine of the staged batch. RowsRefusedError where the policy is to halt;
+        EventRefusedError if the batch as such cannot be applied.
+        """
+        ...
+
+    async def park(self, letter: DeadLetter) -> None:
+        """Keeps the event as a dead letter."""
+        ...
+
+    async def save(self, watermark: Watermark, envelope: BatchEnvelope) -> None:
+        """Stores the lane's watermark, and the pipeline's log and lanes if they are others now."""
+        ...
+
+    async def commit(self) -> None: ...
+
+
+class TargetSession(Protocol):
+    """One connection to the target: the slot without which nothing is fetched."""
+
+    def is_prepared(self, schema: RowSchema) -> bool:
+        """Whether the target table is known to fit events of this schema."""
+        ...
+
+    async def prepare(self, schema: RowSchema) -> None:
+        """Makes the target table fit, in a transaction of its own; SchemaRefusedError, with the cure, if it may not.
+
+        A table that was missing though lanes had watermarks takes them away: they would claim what is not there.
+        """
+        ...
+
+    def work(self, lane: Lane) -> AbstractAsyncContextManager[TargetWork]:
+        """A transaction for one event of the lane; leaving it without `commit` rolls back."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parked:
+    """What waits for a person: unresolved rows in quarantine and dead letters."""
+
+    quarantined: int = 0
+    dead_letters: int = 0
+
+    @property
+    def nothing(self) -> bool:
+        return not (self.quarantined or self.dead_letters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineState:
+    """Where all lanes of a pipeline stand; `lanes` without a watermark are absent from `watermarks`."""
+
+    log: Log | None = None
+    lanes: int | None = None
+    watermarks: Mapping[Lane, LaneProgress] = field(default_factory=dict)
+    parked: Parked = Parked()
+
+
+class Target(Protocol):
+    """The target database. DatabaseUnavailableError (transient), with the reason, where it cannot take part."""
+
+    def session(self, pipeline: TargetPipeline) -> AbstractAsyncContextManager[TargetSession]:
+        """A connection that answered just now, for one pipeline's events."""
+        ...
+
+    async def states(self, group: GroupName) -> Mapping[PipelineName, PipelineState]:
+        """Every pipeline of the group that the target knows."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+# --- stream ----------------------------------------------------------------------------------------------
+
+
+class Delivery(Protocol):
+    """One delivery of one message; exactly one of `ack` and `nak` ends it.
+
+    `attempt` counts from 1; `pending` is how many messages of the lane the consumer has yet to see after this one.
+    """
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def pending(self) -> int: ...
+
+    async def ack(self) -> None: ...
+
+    async def nak(self, delay_seconds: float) -> None:
+        """The lane stays blocked and gets the message again after the delay."""
+        ...
+
+    async def in_progress(self) -> None:
+        """The work goes on: the ack wait begins anew."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """What the durable consumer of a lane has before it."""
+
+    pending: int
+    unacknowledged: int
+
+    @property
+    def drained(self) -> bool:
+        return not (self.pending or self.unacknowledged)
+
+
+class LaneFeed(Protocol):
+    """The lanes' durable consumers. StreamUnavailableError, with the reason, where NATS cannot take part."""
+
+    async def discover(self, pipeline: TargetPipeline) -> frozenset[Lane]:
+        """Declares the consumers of all lanes there are (the configured ones and those on the stream); returns them."""
+        ...
+
+    async def fetch(self, pipeline: TargetPipeline, lane: Lane, *, wait_seconds: float) -> Delivery | None:
+        """The lane's next message, waited for so long; None if there is none, or another process has it."""
+        ...
+
+    async def backlog(self, pipeline: TargetPipeline, lane: Lane) -> Backlog: ...
+
+
+class Commands(Protocol):
+    """Requests to the extractor's side; None or False where nobody answered in time."""
+
+    async def request_resend(self, request: ResendRequest) -> ResendReply | None: ...
+
+    async def request_snapshot(self, request: SnapshotRequest) -> bool: ...
+
+    async def report_fork(self, report: ForkReport) -> bool: ...
+
+
+class ProgressBoard(Protocol):
+    """The bucket `qupersync_progress`, as far as the loader writes it; StreamUnavailableError where it cannot be."""
+
+    async def publish(self, heartbeat: ProcessHeartbeat, lanes: list[LaneProgress]) -> None: ...
+
+    async def withdraw(self, heartbeat: ProcessHeartbeat) -> None:
+        """Removes the heartbeat of a process that ends in order."""
+        ...

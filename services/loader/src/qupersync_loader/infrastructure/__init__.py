@@ -1,0 +1,1 @@
+"""The adapters: PostgreSQL and its in-memory twin, and NATS."""

@@ -1,0 +1,1 @@
+"""Lanes, commands and progress on NATS."""

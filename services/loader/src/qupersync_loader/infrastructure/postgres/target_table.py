@@ -1,0 +1,229 @@
+"""Makes a target table fit the events of a schema: creates it, adds and widens columns, or says why it may not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+
+from qupersync_loader.domain.pipeline import Adopt, DeletePolicy, SchemaPolicy, TargetPipeline
+from qupersync_loader.infrastructure.postgres.adoption import compute_slots
+from qupersync_loader.infrastructure.postgres.fitting import Refused, Widen, fit
+from qupersync_loader.infrastructure.postgres.names import DELETED_AT, SEQUENCE, SLOT, SYNCED_AT, quote, quote_table
+from qupersync_loader.infrastructure.postgres.sql import statement
+from qupersync_shared.contracts.schema import RowSchema
+from qupersync_shared.kernel.errors import SchemaRefusedError
+from qupersync_shared.runtime.logs import get_logger
+
+DDL_SECONDS: Final = 1800.0
+_TABLE_KINDS: Final = frozenset({"r", "p"})
+_OWN_TYPES: Final = {
+    SYNCED_AT: "timestamp with time zone",
+    SEQUENCE: "bigint",
+    SLOT: "smallint",
+    DELETED_AT: "timestamp with time zone",
+}
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """A column of the table as it is."""
+
+    name: str
+    type: str
+    not_null: bool
+    has_default: bool
+    generated: bool
+    nondeterministic: bool
+
+
+class TargetTable:
+    """The table of one pipeline, inside one transaction that changes nothing else."""
+
+    def __init__(self, driver: asyncpg.Connection, pipeline: TargetPipeline) -> None:
+        self._driver = driver
+        self._pipeline = pipeline
+        self._name = quote_table(pipeline.schema, pipeline.table)
+
+    async def fit(self, schema: RowSchema) -> None:
+        """SchemaRefusedError, with the cure, if the table cannot or may not be made to fit."""
+        await self._driver.execute(f"SET LOCAL statement_timeout = '{int(DDL_SECONDS * 1000)}'")
+        await self._driver.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"qupersync target {self._pipeline.target}"
+        )
+        fresh = await self._own()
+        found = await self._driver.fetchrow(statement("relation"), self._pipeline.schema, self._pipeline.table)
+        if found is None:
+            await self._create(schema)
+            if not fresh:
+                await self._forget_watermarks("the target table was missing and is made anew")
+            return
+        if found["kind"] not in _TABLE_KINDS:
+            raise SchemaRefusedError(f"{self._pipeline.target} is not a table", cure="Name another table in `into`")
+        await self._alter(found["oid"], schema)
+
+    # ---------------------------------------------------------------------------------------------- ownership
+
+    async def _own(self) -> bool:
+        """Records the pipeline as the owner of its target; whether it was unknown until now."""
+        pipeline = self._pipeline
+        owner = await self._driver.fetchrow(statement("owner"), pipeline.schema, pipeline.table)
+        if owner is not None and (owner["group_name"], owner["pipeline"]) != (pipeline.group, pipeline.name):
+            raise SchemaRefusedError(
+                f"{pipeline.target} belongs to pipeline {owner['pipeline']} of loader group {owner['group_name']}",
+                cure="A target table has one owner: name another table in `into`",
+            )
+        if owner is not None:
+            await self._driver.fetchrow(statement("lock_pipeline_exclusive"), pipeline.group, pipeline.name)
+            return False
+        status = await self._driver.execute(
+            statement("register"), pipeline.group, pipeline.name, pipeline.schema, pipeline.table
+        )
+        if status.endswith(" 1"):
+            return True
+        await self._driver.fetchrow(statement("lock_pipeline_exclusive"), pipeline.group, pipeline.name)
+        await self._driver.execute(
+            statement("retarget"), pipeline.group, pipeline.name, pipeline.schema, pipeline.table
+        )
+        await self._forget_watermarks("`into` names another table now")
+        return True
+
+    async def _forget_watermarks(self, reason: str) -> None:
+        status = await self._driver.execute(
+            statement("forget_watermarks"), self._pipeline.group, self._pipeline.name
+        )
+        if not status.endswith(" 0"):
+            _log.warning("watermarks_forgotten", pipeline=self._pipeline.name, reason=reason)
+
+    # ------------------------------------------------------------------------------------------------- making
+
+    async def _create(self, schema: RowSchema) -> None:
+        if await self._driver.fetchval("SELECT to_regnamespace(quote_ident($1)) IS NULL", self._pipeline.schema):
+            await self._execute(f"CREATE SCHEMA IF NOT EXISTS {quote(self._pipeline.schema)}")
+        columns = [f"{quote(c.name)} {_declared(schema, c.name)}" for c in schema.columns]
+        columns += [f"{quote(name)} {kind}" for name, kind in self._own_columns(not_null=True)]
+        key = ", ".join(quote(name) for name in schema.key)
+        await self._execute(f"CREATE TABLE {self._name} ({', '.join(columns)}, PRIMARY KEY ({key}))")
+        _log.info("target_table_made", pipeline=self._pipeline.name, table=self._pipeline.target)
+
+    def _own_columns(self, *, not_null: bool) -> list[tuple[str, str]]:
+        constraint = " NOT NULL" if not_null else ""
+        own = [(name, _OWN_TYPES[name] + constraint) for name in (SYNCED_AT, SEQUENCE, SLOT)]
+        if self._pipeline.deletes is DeletePolicy.SOFT:
+            own.append((DELETED_AT, _OWN_TYPES[DELETED_AT]))
+        return own
+
+    # ----------------------------------------------------------------------------------------------- changing
+
+    async def _alter(self, oid: int, schema: RowSchema) -> None:
+        columns = {row["name"]: _Found(**dict(row)) for row in await self._driver.fetch(statement("columns"), oid)}
+        await self._check_key(oid, schema, columns)
+        foreign = SLOT not in columns and await self._driver.fetchval(f"SELECT EXISTS (SELECT FROM {self._name})")  # noqa: S608  # quoted
+        if foreign and self._pipeline.adopt is None:
+            raise SchemaRefusedError(
+                f"{self._pipeline.target} already has rows that qupersync did not write",
+                cure="Write `adopt: keep` (they stay) or `adopt: replace` (snapshots remove what the source lacks), "
+                "or empty the table",
+            )
+        changes = self._changes(schema, columns)
+        if changes:
+            self._allow(changes)
+            await self._execute(f"ALTER TABLE {self._name} {', '.join(changes)}")
+            _log.info("target_table_changed", pipeline=self._pipeline.name, changes=changes)
+        if foreign and self._pipeline.adopt is Adopt.REPLACE:
+            await compute_slots(self._driver, self._pipeline, schema)
+
+    async def _check_key(self, oid: int, schema: RowSchema, columns: dict[str, _Found]) -> None:
+        missing = [name for name in schema.key if name not in columns]
+        if missing:
+            raise SchemaRefusedError(
+                f"{self._pipeline.target} has no column {missing[0]!r}, which is part of the key",
+                cure="Add it with a unique index over the key, or let qupersync make the table",
+            )
+        blurred = [name for name in schema.key if columns[name].nondeterministic]
+        if blurred:
+            raise SchemaRefusedError(
+                f"key column {blurred[0]!r} of {self._pipeline.target} has a collation that takes different keys for one",
+                cure=f'ALTER TABLE {self._name} ALTER COLUMN {quote(blurred[0])} TYPE text COLLATE "C"',
+            )
+        unique = [row["columns"] for row in await self._driver.fetch(statement("unique_keys"), oid)]
+        if not any(sorted(index) == sorted(schema.key) for index in unique):
+            key = ", ".join(quote(name) for name in schema.key)
+            raise SchemaRefusedError(
+                f"{self._pipeline.target} has no unique index over the key ({', '.join(schema.key)})",
+                cure=f"ALTER TABLE {self._name} ADD PRIMARY KEY ({key})",
+            )
+
+    def _changes(self, schema: RowSchema, columns: dict[str, _Found]) -> list[str]:
+        """The clauses of an ALTER TABLE that make the table fit."""
+        changes = []
+        for column in schema.columns:
+            found = columns.get(column.name)
+            if found is None:
+                changes.append(f"ADD COLUMN {quote(column.name)} {_declared(schema, column.name)}")
+                continue
+            if found.generated:
+                raise SchemaRefusedError(
+                    f"column {column.name!r} of {self._pipeline.target} is generated", cure="Make it an ordinary column"
+                )
+            match fit(found.type, column.type):
+                case Widen(to=wider):
+                    collation = ' COLLATE "C"' if column.name in schema.key and column.type.is_text else ""
+                    changes.append(f"ALTER COLUMN {quote(column.name)} TYPE {wider}{collation}")
+                case Refused():
+                    raise SchemaRefusedError(
+                        f"column {column.name!r} of {self._pipeline.target} is {found.type}, "
+                        f"the source's is {column.type.name}",
+                        cure=f"Cast it in a query, or ALTER COLUMN {quote(column.name)} TYPE {column.type.postgres}",
+                    )
+        return changes + self._own_changes(columns) + self._abandoned(schema, columns)
+
+    def _own_changes(self, columns: dict[str, _Found]) -> list[str]:
+        changes = []
+        for name, kind in self._own_columns(not_null=False):
+            found = columns.get(name)
+            if found is None:
+                changes.append(f"ADD COLUMN {quote(name)} {kind}")
+            elif found.type != _OWN_TYPES[name]:
+                raise SchemaRefusedError(
+                    f"column {name!r} of {self._pipeline.target} is {found.type}, not {_OWN_TYPES[name]}",
+                    cure="Rename it: the name is reserved",
+                )
+        return changes
+
+    def _abandoned(self, schema: RowSchema, columns: dict[str, _Found]) -> list[str]:
+        """Columns that no event brings (any more) stay, and must take NULL."""
+        return [
+            f"ALTER COLUMN {quote(column.name)} DROP NOT NULL"
+            for column in columns.values()
+            if column.name not in schema.names and column.name not in _OWN_TYPES
+            if column.not_null and not column.has_default and not column.generated
+        ]
+
+    def _allow(self, changes: Sequence[str]) -> None:
+        if self._pipeline.schema_policy is SchemaPolicy.FREEZE:
+            raise SchemaRefusedError(
+                f"{self._pipeline.target} would need: {'; '.join(changes)}",
+                cure="`schema: freeze` forbids it: change the table by hand, or write `schema: evolve`",
+            )
+
+    async def _execute(self, sql: str) -> Any:
+        try:
+            return await self._driver.execute(sql, timeout=DDL_SECONDS)
+        except (asyncpg.SyntaxOrAccessError, asyncpg.FeatureNotSupportedError, asyncpg.DataError) as error:
+            if isinstance(error, asyncpg.InsufficientPrivilegeError):
+                raise
+            raise SchemaRefusedError(
+                f"{self._pipeline.target} cannot be changed: {error}", cure=f"The statement was: {sql}"
+            ) from error
+        except asyncpg.ObjectNotInPrerequisiteStateError as error:
+            raise SchemaRefusedError(f"{self._pipeline.target} cannot be changed: {error}") from error
+
+
+def _declared(schema: RowSchema, name: str) -> str:
+    """The declaration of a column we make: text keys sort as bytes, whatever the database's collation."""
+    column = schema.column(name)
+    collation = ' COLLATE "C"' if name in schema.key and column.type.is_text else ""
+    return column.type.postgres + collation

@@ -1,0 +1,1 @@
+"""What the `qupersync` command gets from the loader."""

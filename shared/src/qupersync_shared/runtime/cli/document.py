@@ -1,0 +1,210 @@
+"""The status document: pure functions from what the probes answered to what `status --json` prints."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from qupersync_shared.contracts.progress import STALE_SECONDS, LaneProgress
+from qupersync_shared.runtime.cli.nats_status import NatsFacts, Process, StreamFacts, alive, plain
+from qupersync_shared.runtime.plugins import StatusPart
+
+UNKNOWN: Final = "unknown"
+# The further to the right, the more it matters: of two states the worse one is shown.
+_STATES: Final = (
+    *(UNKNOWN, "live", "new", "snapshotting"),
+    *("lagging", "retrying", "paused", "degraded", "stalled"),
+)
+_NEEDED_ROLES: Final = ("extractor", "loader")
+_LAG: Final = ("source_seconds", "outbox_records", "outbox_bytes", "stream_events", "freshness_seconds")
+_FULL_SHARE: Final = 0.98
+
+
+def assemble(
+    *,
+    pipelines: Sequence[str],
+    parts: Sequence[StatusPart],
+    failures: Sequence[str],
+    probes: Mapping[str, Mapping[str, Any]],
+    now: datetime,
+) -> dict[str, Any]:
+    """The whole document. `failures` are probes that did not answer: they are reasons, and what only they could have
+    told stays unknown.
+    """
+    entries: dict[str, dict[str, Any]] = {name: {} for name in pipelines}
+    sections: dict[str, Any] = {}
+    processes: list[Mapping[str, Any]] = []
+    reasons = list(failures)
+    for part in parts:
+        for name, fragment in part.pipelines.items():
+            entries[name] = merge(entries.get(name, {}), fragment)
+        sections = merge(sections, part.sections)
+        processes.extend(part.processes)
+        reasons.extend(part.reasons)
+    finished = {name: _finished(entry) for name, entry in sorted(entries.items())}
+    reasons.extend(f"{name}: {entry['reason']}" for name, entry in finished.items() if entry["reason"])
+    distinct = list(dict.fromkeys(reasons))
+    return {
+        "as_of": now.isoformat(timespec="milliseconds"),
+        "reason": "; ".join(distinct) or None,
+        "reasons": distinct,
+        "pipelines": finished,
+        "processes": list(processes),
+        "probes": {name: dict(probe) for name, probe in probes.items()},
+        **sections,
+    }
+
+
+def _finished(entry: Mapping[str, Any]) -> dict[str, Any]:
+    lag = entry.get("lag") or {}
+    reason = entry.get("reason")
+    state = entry.get("state") or UNKNOWN
+    if reason and state == "live":
+        state = "retrying"  # one part cannot work while another still calls it live
+    return {
+        "state": state,
+        "reason": reason,
+        "extraction": entry.get("extraction"),
+        "lanes": sorted(entry.get("lanes") or [], key=lambda lane: lane["lane"]),
+        "lag": {**dict.fromkeys(_LAG), **lag},
+        **{key: value for key, value in entry.items() if key not in {"state", "reason", "extraction", "lanes", "lag"}},
+    }
+
+
+def merge(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Both fragments: mappings are merged, lanes by their `lane`, the worse `state` stands, `reason`s are joined;
+    elsewhere the later value stands unless it is None.
+    """
+    merged = dict(one)
+    for key, value in other.items():
+        present = merged.get(key)
+        if value is None:
+            merged.setdefault(key, None)
+        elif present is None:
+            merged[key] = value
+        elif key == "state":
+            merged[key] = max(present, value, key=_severity)
+        elif key == "reason":
+            merged[key] = present if value in present else f"{present}; {value}"
+        elif key == "lanes":
+            merged[key] = _merged_lanes(present, value)
+        elif isinstance(present, Mapping) and isinstance(value, Mapping):
+            merged[key] = merge(present, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _severity(state: str) -> int:
+    return _STATES.index(state) if state in _STATES else len(_STATES)
+
+
+def _merged_lanes(one: Iterable[Mapping[str, Any]], other: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    lanes: dict[int, dict[str, Any]] = {}
+    for fragment in (*one, *other):
+        lanes[fragment["lane"]] = merge(lanes.get(fragment["lane"], {}), fragment)
+    return list(lanes.values())
+
+
+# --------------------------------------------------------------------------------------------------- what NATS says
+
+
+def nats_part(pipelines: Sequence[str], facts: NatsFacts) -> StatusPart:
+    """The share of the document that NATS alone can tell."""
+    living = alive(facts.processes, STALE_SECONDS)
+    fragments = {
+        name: _fragment(facts.streams.get(name), facts.lanes.get(name, []), _troubles(living, name), facts.at)
+        for name in pipelines
+    }
+    troubles = [
+        f"{process.beat.role} {process.beat.instance}: {process.beat.troubles['']}"
+        for process in living
+        if process.beat.troubles.get("")
+    ]
+    return StatusPart(
+        pipelines=fragments,
+        processes=[plain(process, STALE_SECONDS) for process in facts.processes],
+        reasons=[*(_missing_roles(facts.processes) if pipelines else []), *troubles],
+    )
+
+
+def _missing_roles(processes: Sequence[Process]) -> list[str]:
+    """A role, or a loader group, of which nobody is alive. A relay may be part of an extractor: it is not needed alone."""
+    best: dict[tuple[str, str | None], float] = {}
+    for process in processes:
+        key = (process.beat.role, process.beat.group)
+        best[key] = min(best.get(key, process.age_seconds), process.age_seconds)
+    reasons = [
+        f"no {role}{f' of group {group}' if group else ''} is alive: the last heartbeat is {age:.0f} s old"
+        for (role, group), age in sorted(best.items(), key=str)
+        if role in _NEEDED_ROLES and age > STALE_SECONDS
+    ]
+    seen = {role for role, _ in best}
+    return [*(f"no {role} is running" for role in _NEEDED_ROLES if role not in seen), *reasons]
+
+
+def _troubles(living: Sequence[Process], pipeline: str) -> list[str]:
+    found = (process.beat.troubles.get(pipeline) for process in living)
+    return list(dict.fromkeys(text for text in found if text))
+
+
+def _fragment(
+    stream: StreamFacts | None, progress: Sequence[LaneProgress], troubles: Sequence[str], at: datetime
+) -> dict[str, Any]:
+    reasons = list(troubles)
+    if stream is None:
+        reasons.append("its stream is not declared (run `qupersync-extractor migrate`)")
+    elif 0 < stream.bytes_max * _FULL_SHARE <= stream.bytes:
+        reasons.append(f"its stream is full: {stream.bytes} of {stream.bytes_max} bytes")
+    reasons.extend(f"lane {lane.lane}: {lane.trouble}" for lane in progress if lane.trouble)
+    published = stream.last if stream else {}
+    groups: dict[int, list[LaneProgress]] = {}
+    for entry in progress:
+        groups.setdefault(entry.lane, []).append(entry)
+    numbers = sorted({*published, *groups})
+    lanes = [_lane(number, published, groups.get(number, [])) for number in numbers]
+    waiting = [lane["waiting_events"] for lane in lanes if lane["waiting_events"] is not None]
+    kept = {"messages": stream.messages, "bytes": stream.bytes, "bytes_max": stream.bytes_max} if stream else None
+    return {
+        "reason": "; ".join(dict.fromkeys(reasons)) or None,
+        "lanes": lanes,
+        "stream": kept,
+        "lag": {"stream_events": max(waiting, default=None), "freshness_seconds": _freshness(progress, at)},
+    }
+
+
+def _lane(number: int, published: Mapping[int, Any], groups: Sequence[LaneProgress]) -> dict[str, Any]:
+    last = published.get(number)
+    slowest = min(groups, key=lambda entry: (entry.log, entry.sequence), default=None)
+    return {
+        "lane": number,
+        "published_log": last.log if last else None,
+        "published_sequence": last.sequence if last else None,
+        "applied_log": slowest.log if slowest else None,
+        "applied_sequence": slowest.sequence if slowest else None,
+        "waiting_events": _waiting(last, slowest),
+        "groups": {entry.group: _group(entry) for entry in groups},
+    }
+
+
+def _waiting(last: Any, slowest: LaneProgress | None) -> int | None:
+    """Sequences published and not yet applied; None where nothing was published that we could read."""
+    if last is None:
+        return None
+    if slowest is None or slowest.log < last.log:
+        return int(last.sequence)
+    return max(0, int(last.sequence) - slowest.sequence) if slowest.log == last.log else 0
+
+
+def _group(entry: LaneProgress) -> dict[str, Any]:
+    return entry.model_dump(
+        mode="json", include={"log", "sequence", "event_id", "honest_time", "applied_at", "building", "trouble"}
+    )
+
+
+def _freshness(progress: Sequence[LaneProgress], at: datetime) -> float | None:
+    """How old the target may be: every lane of every group must say, else nobody knows."""
+    times = [entry.honest_time for entry in progress]
+    if not times or any(moment is None for moment in times):
+        return None
+    oldest = min(moment.astimezone(UTC) for moment in times if moment is not None)
+    return round(max(0.0, (at - oldest).total_seconds()), 1)

@@ -1,0 +1,14 @@
+"""One local stack for all integration tests of a run. It lives on a thread of its own, so that any test may use it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from qupersync_local.stack import StackOptions
+from qupersync_local.threaded import ThreadedStack
+
+
+@pytest.fixture(scope="session")
+def local_stack() -> Iterator[ThreadedStack]:
+    with ThreadedStack(options=StackOptions(fast=True)) as stack:
+        yield stack

@@ -1,0 +1,142 @@
+"""The faults that come from outside: crashes, losses and restores. Those on the way stand where they happen."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qupersync_extractor.domain.logs import Sighting
+from qupersync_extractor.domain.planning import ForcedMode
+from qupersync_loader.domain.judge import Apply
+from qupersync_shared.kernel.ids import Generation, Lane, StreamSequence
+from tests.properties.simulation.database import ExtractorDatabase
+from tests.properties.simulation.events import BrokenPromiseError, Message
+from tests.properties.simulation.invariants import check_claims
+from tests.properties.simulation.options import Fault
+from tests.properties.simulation.stream import SimulatedStream
+from tests.properties.simulation.target import Target
+
+if TYPE_CHECKING:
+    from tests.properties.simulation.world import World
+
+
+@dataclass(slots=True)
+class Faults:
+    """Injects one of the schedule's faults at a time; keeps the backups that restores go back to."""
+
+    world: "World"
+    database: ExtractorDatabase | None = None
+    stream: tuple[SimulatedStream, dict[tuple[str, Lane], Sighting]] | None = None
+    targets: dict[str, Target] | None = None
+
+    def strike(self) -> None:
+        world = self.world
+        faults = sorted(world.options.faults)
+        if not faults:
+            return
+        match world.random.choice(faults):
+            case Fault.CRASH:
+                process = world.random.choice([*world.extractors, *world.relays, *world.loaders])
+                process.crash()
+                world.say("a process crashes")
+            case Fault.SCHEMA_CHANGES if world.random.random() < 0.3:
+                world.fingerprint = str(int(world.fingerprint) + 1)
+            case Fault.EXTRACTOR_RESTORED:
+                self._restore_extractor()
+            case Fault.EXTRACTOR_LOST if world.random.random() < 0.2:
+                world.database = ExtractorDatabase.empty(world.rules, world.database.state.lanes)
+                world.say("EXTRACTOR DATABASE LOST")
+                self._restart_extractors()
+            case Fault.STREAM_RESTORED:
+                self._restore_stream()
+            case Fault.STREAM_RECREATED if world.random.random() < 0.3:
+                world.stream = SimulatedStream()
+                world.say("STREAM RE-CREATED")
+            case Fault.MESSAGES_LOST if world.random.random() < 0.5:
+                self._lose_messages()
+            case Fault.LANE_PURGED if world.random.random() < 0.3:
+                lane = world.random.choice(world.lanes)
+                world.stream.lanes[lane] = []
+                world.say(f"lane {lane} purged")
+            case Fault.OUTBOX_DROPPED:
+                world.say(f"outbox drops {world.database.drop_published()} records")
+            case Fault.TARGET_RESTORED:
+                self._restore_target()
+            case Fault.LANES_CHANGED if world.random.random() < 0.2:
+                lanes = world.random.choice([number for number in (1, 2, 3, 4) if number != world.database.state.lanes])
+                world.database.reset(lanes)
+                world.say(f"RESET to {lanes} lanes, log {world.database.state.log}")
+            case Fault.LATE_DUPLICATE:
+                self._late_duplicate()
+            case Fault.REDELIVERY:
+                world.stream.expire(world.random.choice(sorted(world.targets)), world.random.choice(world.lanes))
+            case _:
+                pass
+
+    def _restore_extractor(self) -> None:
+        world = self.world
+        if self.database is None or world.random.random() < 0.5:
+            self.database = world.database.copy()
+            return
+        token = world.database.token
+        world.database, self.database = self.database, None
+        world.say(f"EXTRACTOR RESTORED to {world.database.state.log}/{world.database.state.sequence}")
+        if world.random.random() < 0.5:
+            self._restart_extractors()
+        elif world.random.random() < 0.5:
+            world.database.token = token  # the process goes on as if nothing had happened
+
+    def _restart_extractors(self) -> None:
+        for process in [*self.world.extractors, *self.world.relays]:
+            process.crash()
+
+    def _restore_stream(self) -> None:
+        world = self.world
+        if self.stream is None or world.random.random() < 0.5:
+            self.stream = (world.stream.copy(), dict(world.progress))
+            return
+        (world.stream, world.progress), self.stream = self.stream, None
+        world.say(f"STREAM RESTORED to {world.stream.last}")
+
+    def _restore_target(self) -> None:
+        world = self.world
+        if self.targets is None or world.random.random() < 0.5:
+            self.targets = {group: target.copy() for group, target in world.targets.items()}
+            return
+        group = world.random.choice(sorted(world.targets))
+        world.targets[group] = self.targets[group]
+        self.targets = None
+        world.say(f"TARGET {group} RESTORED")
+
+    def _lose_messages(self) -> None:
+        world = self.world
+        lane = world.random.choice(world.lanes)
+        messages = world.stream.lanes.get(lane, [])
+        if not messages:
+            return
+        start = world.random.randrange(len(messages))
+        lost = messages[start : start + world.random.randint(1, 4)]
+        world.stream.lanes[lane] = [message for message in messages if message not in lost]
+        world.say(f"stream loses {[int(message.sequence) for message in lost]} of lane {lane}")
+
+    def _late_duplicate(self) -> None:
+        """Some event that was published is delivered once more, out of order."""
+        world = self.world
+        if not world.published:
+            return
+        event = world.random.choice(list(world.published.values()))
+        group = world.random.choice(sorted(world.targets))
+        target = world.targets[group]
+        mark = target.watermarks.get(event.lane)
+        before = target.content()
+        verdict = target.apply(Message(sequence=StreamSequence(0), event=event, generation=Generation(0)))
+        if isinstance(verdict, Apply):
+            world.say(f"late delivery to group {group} is applied: {event}")
+            check_claims(world, group, event.lane)
+            if mark is not None and event.log < mark.log:
+                raise BrokenPromiseError(f"D: {event} is applied over log {mark.log}")
+        elif target.content() != before:
+            raise BrokenPromiseError(f"D: {event} is not applied, and changes the target")
+
+
+def ask(world: "World") -> None:
+    """An operator, now and then: a snapshot, or an incremental run."""
+    world.database.requested = world.random.choice([ForcedMode.SNAPSHOT, ForcedMode.INCREMENTAL, None, None])
