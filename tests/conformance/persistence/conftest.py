@@ -1,6 +1,6 @@
 """Both adapters of the extractor's persistence, behind one harness that says what tests do besides the ports."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Protocol
@@ -25,7 +25,7 @@ from qupersync_extractor.infrastructure.postgres.runs import PostgresRuns
 from qupersync_extractor.infrastructure.postgres.schema import migrate_outbox
 from qupersync_extractor.infrastructure.postgres.signals import PostgresSignals
 from qupersync_extractor.infrastructure.postgres.unit_of_work import PostgresUnitOfWorkFactory
-from qupersync_local.stack import OUTBOX_ROLE, StackOptions
+from qupersync_local.stack import OUTBOX_ROLE
 from qupersync_local.threaded import ThreadedStack
 from qupersync_shared.kernel.ids import EventId, FencingToken, Lane, Log, PipelineName, RunId, Sequence, uuid7
 from qupersync_shared.runtime.database import connect, create_engine
@@ -113,12 +113,6 @@ class PostgresHarness:
     async def close(self) -> None:
         await self.signals.close()
         await self.engine.dispose()
-
-
-@pytest.fixture(scope="session")
-def local_stack() -> Iterator[ThreadedStack]:
-    with ThreadedStack(options=StackOptions(fast=True)) as stack:
-        yield stack
 
 
 @pytest.fixture(scope="session")

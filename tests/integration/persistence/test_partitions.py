@@ -3,18 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from qupersync_extractor.domain.records import OutboxRecord
 from qupersync_extractor.infrastructure.postgres.partitions import AHEAD, WIDTH, OutboxPartitions
 from qupersync_extractor.infrastructure.postgres.registry import PostgresRegistry
 from qupersync_extractor.infrastructure.postgres.relay_cursors import PostgresRelayCursors
 from qupersync_extractor.infrastructure.postgres.signals import PostgresSignals
 from qupersync_extractor.infrastructure.postgres.unit_of_work import PostgresUnitOfWorkFactory
-from qupersync_shared.kernel.ids import Lane, Log, PipelineName, Sequence
+from qupersync_shared.kernel.errors import DatabaseUnavailableError
+from qupersync_shared.kernel.ids import EventId, Lane, Log, PipelineName, RunId, Sequence, uuid7
+from qupersync_shared.runtime.database import create_engine
 
 PIPELINE = PipelineName("orders")
 RETENTION = timedelta(hours=72)
@@ -127,11 +130,69 @@ async def test_dropping_gives_way_to_those_who_work(engine: AsyncEngine, publish
 
 
 async def test_a_page_makes_the_partitions_it_needs(engine: AsyncEngine, registry: PostgresRegistry) -> None:
-    async with engine.begin() as connection:
-        for name in await _names(engine):
-            await connection.exec_driver_sql(f"DROP TABLE qupersync.{name}")
+    await _drop_all(engine)
     async with PostgresUnitOfWorkFactory(engine)():
         assert len(await _names(engine)) > 1
+
+
+async def test_a_record_without_partition_is_transient_and_heals(
+    engine: AsyncEngine, registry: PostgresRegistry
+) -> None:
+    """The server's clock jumped over everything that was made ahead."""
+    factory = PostgresUnitOfWorkFactory(engine)
+    async with factory():
+        pass  # partitions are not due again for an hour
+    await _drop_all(engine)
+    async with factory() as work:
+        with pytest.raises(DatabaseUnavailableError, match="no partition"):
+            await work.outbox.add([_record()])
+    async with factory() as work:
+        await work.outbox.add([_record()])
+        await work.commit()
+
+
+async def test_partitions_that_cannot_be_made_ahead_stop_nothing_yet(engine: AsyncEngine, outbox_dsn: str) -> None:
+    impatient = create_engine(outbox_dsn, application_name="qupersync-test", connections=2, lock_timeout_seconds=0.2)
+    partitions = OutboxPartitions(impatient)
+    last = (await _names(engine))[-1]
+    try:
+        async with engine.begin() as blocker:
+            await blocker.exec_driver_sql(f"DROP TABLE qupersync.{last}")
+        async with engine.connect() as blocker:
+            await blocker.execute(text("LOCK TABLE ONLY qupersync.outbox IN SHARE UPDATE EXCLUSIVE MODE"))  # as VACUUM
+            async with PostgresUnitOfWorkFactory(impatient, partitions)() as work:
+                await work.outbox.add([_record()])
+                await work.commit()
+            partitions.mark_missed()
+            with pytest.raises(DatabaseUnavailableError, match="lock timeout"):
+                await partitions.ensure_if_due()
+        await partitions.ensure_if_due()
+        assert last in await _names(engine)
+    finally:
+        await impatient.dispose()
+
+
+def _record() -> OutboxRecord:
+    return OutboxRecord(
+        id=EventId(uuid7()),
+        pipeline=PIPELINE,
+        lane=Lane(0),
+        log=Log(1),
+        sequence=Sequence(1),
+        occurred_at=datetime.now(UTC),
+        correlation_id=RunId(uuid7()),
+        headers={},
+        payload=b"rows",
+        event_type="qupersync.batch.v1",
+        event_version=1,
+    )
+
+
+async def _drop_all(engine: AsyncEngine) -> None:
+    names = await _names(engine)
+    async with engine.begin() as connection:
+        for name in names:
+            await connection.exec_driver_sql(f"DROP TABLE qupersync.{name}")
 
 
 async def _names(engine: AsyncEngine) -> list[str]:

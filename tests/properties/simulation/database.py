@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from qupersync_extractor.domain.extraction import Extraction, PageKind, open_log
+from qupersync_extractor.domain.ordering import position_order
 from qupersync_extractor.domain.planning import ForcedMode
 from qupersync_extractor.domain.records import RelayCursor
 from qupersync_shared.kernel.ids import EventId, FencingToken, Generation, Lane, Log, Sequence
@@ -82,6 +83,14 @@ class ExtractorDatabase:
         return self.state
 
     def save(self, state: Extraction) -> None:
+        """Stores the state; promise O: within a log, cursor and sequence never retreat."""
+        before = self.state
+        if before.log == state.log:
+            retreats = state.sequence < before.sequence
+            if before.cursor is not None:
+                retreats |= state.cursor is None or position_order(state.cursor) < position_order(before.cursor)
+            if retreats:
+                raise BrokenPromiseError(f"O: the extraction goes back from {before} to {state}")
         self.state = state
 
     def commit_page(self, kind: PageKind, *, event_ids: dict[Lane, EventId], at: int, now: int) -> Extraction:
@@ -161,10 +170,9 @@ class ExtractorDatabase:
         row = self.relay.get(lane)
         if row is None or row.cursor.log != log or self.state.log != log or (log, lane, from_sequence) not in self.outbox:
             return None
-        last = Sequence(from_sequence - 1)
         cursor = replace(
             row.cursor,
-            last_sequence=min(last, row.cursor.last_sequence) if self.rules.rewind_is_min else last,
+            last_sequence=min(Sequence(from_sequence - 1), row.cursor.last_sequence),
             generation=Generation(row.cursor.generation + 1),
         )
         self.relay[lane] = replace(row, cursor=cursor)

@@ -4,6 +4,7 @@ A run is a generator: each `yield` is a place where others act, or where the pro
 """
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qupersync_extractor.domain.extraction import (
@@ -180,13 +181,23 @@ class Extractor:
             if not page.last:
                 yield
                 ahead = self._read_after(page.upto_position, horizon.high)
-            kind = last_kind
+            kind = last_kind if world.rules.horizon_is_taken_first else self._taken_at_the_end(last_kind)
             if ahead is not None and page.upto_position is not None:
                 kind = IncrementalPage(upto=page.upto_position, cursor="updated_at")
             state = yield from self._commit(kind, page, state)
             if ahead is None:
                 return state
             page = ahead
+
+    def _taken_at_the_end(self, kind: IncrementalPage) -> IncrementalPage:
+        """What no run may do: claim the present of its end, having read up to that of its beginning."""
+        now = self._horizon()
+        if now is None:
+            return kind
+        horizon, high_tick = now
+        claimed = None if kind.completes_at is None else self._world.moment(high_tick)
+        sweep = None if kind.sweep is None else replace(kind.sweep, high=horizon.high, began_at=horizon.began_at)
+        return replace(kind, upto=end_of_run(horizon.high), sweep=sweep, completes_at=claimed)
 
     def _read_after(self, after: Position | None, upto: Scalar) -> Page:
         self._may_fail()

@@ -1,7 +1,7 @@
 """The faults that come from outside: crashes, losses and restores. Those on the way stand where they happen."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qupersync_extractor.domain.logs import Sighting
 from qupersync_extractor.domain.planning import ForcedMode
@@ -18,6 +18,24 @@ if TYPE_CHECKING:
     from tests.properties.simulation.world import World
 
 
+# How often a fault strikes, compared with others: what destroys much is rare, so that there is something to destroy.
+_WEIGHTS: Final = {
+    Fault.CRASH: 8,
+    Fault.REDELIVERY: 8,
+    Fault.LATE_DUPLICATE: 8,
+    Fault.MESSAGES_LOST: 8,
+    Fault.OUTBOX_DROPPED: 4,
+    Fault.TARGET_RESTORED: 4,
+    Fault.STREAM_RESTORED: 3,
+    Fault.EXTRACTOR_RESTORED: 3,
+    Fault.LANE_PURGED: 2,
+    Fault.SCHEMA_CHANGES: 2,
+    Fault.STREAM_RECREATED: 1,
+    Fault.EXTRACTOR_LOST: 1,
+    Fault.LANES_CHANGED: 2,
+}
+
+
 @dataclass(slots=True)
 class Faults:
     """Injects one of the schedule's faults at a time; keeps the backups that restores go back to."""
@@ -29,38 +47,38 @@ class Faults:
 
     def strike(self) -> None:
         world = self.world
-        faults = sorted(world.options.faults)
+        faults = sorted(world.options.faults & _WEIGHTS.keys())
         if not faults:
             return
-        match world.random.choice(faults):
+        match world.random.choices(faults, [_WEIGHTS[fault] for fault in faults])[0]:
             case Fault.CRASH:
                 process = world.random.choice([*world.extractors, *world.relays, *world.loaders])
                 process.crash()
                 world.say("a process crashes")
-            case Fault.SCHEMA_CHANGES if world.random.random() < 0.3:
+            case Fault.SCHEMA_CHANGES:
                 world.fingerprint = str(int(world.fingerprint) + 1)
             case Fault.EXTRACTOR_RESTORED:
                 self._restore_extractor()
-            case Fault.EXTRACTOR_LOST if world.random.random() < 0.2:
+            case Fault.EXTRACTOR_LOST:
                 world.database = ExtractorDatabase.empty(world.rules, world.database.state.lanes)
                 world.say("EXTRACTOR DATABASE LOST")
                 self._restart_extractors()
             case Fault.STREAM_RESTORED:
                 self._restore_stream()
-            case Fault.STREAM_RECREATED if world.random.random() < 0.3:
+            case Fault.STREAM_RECREATED:
                 world.stream = SimulatedStream()
                 world.say("STREAM RE-CREATED")
-            case Fault.MESSAGES_LOST if world.random.random() < 0.5:
+            case Fault.MESSAGES_LOST:
                 self._lose_messages()
-            case Fault.LANE_PURGED if world.random.random() < 0.3:
-                lane = world.random.choice(world.lanes)
+            case Fault.LANE_PURGED:
+                lane = world.random.choice(world.lanes[: world.database.state.lanes])
                 world.stream.lanes[lane] = []
                 world.say(f"lane {lane} purged")
             case Fault.OUTBOX_DROPPED:
                 world.say(f"outbox drops {world.database.drop_published()} records")
             case Fault.TARGET_RESTORED:
                 self._restore_target()
-            case Fault.LANES_CHANGED if world.random.random() < 0.2:
+            case Fault.LANES_CHANGED:
                 lanes = world.random.choice([number for number in (1, 2, 3, 4) if number != world.database.state.lanes])
                 world.database.reset(lanes)
                 world.say(f"RESET to {lanes} lanes, log {world.database.state.log}")
@@ -107,12 +125,16 @@ class Faults:
         world.say(f"TARGET {group} RESTORED")
 
     def _lose_messages(self) -> None:
+        """The stream loses some neighbours of a lane, mostly such as have yet to be delivered."""
         world = self.world
-        lane = world.random.choice(world.lanes)
-        messages = world.stream.lanes.get(lane, [])
-        if not messages:
+        filled = [lane for lane, messages in world.stream.lanes.items() if messages]
+        if not filled:
             return
-        start = world.random.randrange(len(messages))
+        lane = world.random.choice(filled)
+        messages = world.stream.lanes[lane]
+        floor = min(world.stream.consumer(group, lane).floor for group in world.targets)
+        fresh = [number for number, message in enumerate(messages) if message.sequence > floor]
+        start = world.random.choice(fresh or range(len(messages)))
         lost = messages[start : start + world.random.randint(1, 4)]
         world.stream.lanes[lane] = [message for message in messages if message not in lost]
         world.say(f"stream loses {[int(message.sequence) for message in lost]} of lane {lane}")

@@ -109,7 +109,7 @@ class Loader:
             return True
         reply = world.ask_for_resend(event.lane, event.log, expected)
         if reply is None:
-            return not world.rules.gap_is_acked_once_answered
+            return False
         rewound = reply.status is ResendStatus.REWOUND
         if not rewound and not world.ask_for_snapshot(f"{self._name} lacks {expected} of lane {event.lane}"):
             return False

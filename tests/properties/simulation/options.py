@@ -82,6 +82,18 @@ _ZONES: Final = {Cursor.LOCAL: "Asia/Kathmandu"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often each part gets a step, compared with the others."""
+
+    write: int = 8
+    tick: int = 20
+    extract: int = 20
+    relay: int = 20
+    load: int = 24
+    fault: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """One schedule: same options, same schedule, on every machine."""
 
@@ -96,6 +108,7 @@ class Options:
     lag: int = 1
     snapshot_every: int | None = None
     oldest_open_visible: bool = False
+    pace: Pace = Pace()
 
     @property
     def kind(self) -> ScalarKind:
@@ -159,6 +172,14 @@ def drawn(seed: int, *, faults: frozenset[Fault] | None = None, steps: int | Non
         lag=random.choice((1, 2, 3)),
         snapshot_every=random.choice((None, None, 30)),
         oldest_open_visible=visible,
+        pace=Pace(
+            write=random.choice((6, 10, 16)),
+            tick=random.choice((8, 20, 30)),
+            extract=random.choice((20, 40)),
+            relay=random.choice((8, 20, 40)),
+            load=random.choice((8, 24, 40)),
+            fault=random.choice((3, 6, 12)),
+        ),
     )
 
 

@@ -56,11 +56,8 @@ class Relay:
             expected = cursor.last_stream_sequence if world.rules.stream_fence else None
             place = world.publish(record, cursor.generation, expected=expected)
             if place is None:
-                refused = record.sequence
                 yield
                 cursor = world.rules.reconcile(cursor, self._top(lane, cursor))
-                if not world.rules.refused_record_is_published_again:
-                    cursor = replace(cursor, last_sequence=max(cursor.last_sequence, refused))
                 break
             cursor = replace(cursor, last_sequence=record.sequence, last_stream_sequence=place)
             yield

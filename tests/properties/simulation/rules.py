@@ -42,13 +42,10 @@ class Rules:
     nothing_is_read_ahead_of_an_incremental_run: bool = True
     horizon_is_taken_first: bool = True
     stream_fence: bool = True
-    refused_record_is_published_again: bool = True
     cursor_is_compared: bool = True
-    rewind_is_min: bool = True
     ack_follows_commit: bool = True
     watermark_commits_with_rows: bool = True
     deletes_keep_to_the_range: bool = True
     slots_are_stored: bool = True
     log_is_left_by_all_lanes: bool = True
     resend_is_asked_for_once: bool = True
-    gap_is_acked_once_answered: bool = True

@@ -1,21 +1,21 @@
 """The protocol broken on purpose, one rule at a time. The simulation is worth what it notices of these."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from qupersync_extractor.domain import extraction, fence, planning
-from qupersync_extractor.domain.extraction import Extraction, SnapshotPage, SnapshotWish
+from qupersync_extractor.domain.extraction import Extraction, SnapshotPage
 from qupersync_extractor.domain.fence import StreamTop
 from qupersync_extractor.domain.pipeline import Pipeline
 from qupersync_extractor.domain.records import RelayCursor
-from qupersync_extractor.domain.timeline import Horizon
+from qupersync_extractor.domain.timeline import Horizon, scalar_of_time
 from qupersync_loader.domain.events import EventFacts
 from qupersync_loader.domain.judge import AlreadyApplied, Apply, Fork, Gap, judge
 from qupersync_loader.domain.watermark import Watermark, next_watermark
-from qupersync_shared.kernel.ids import EventId, Lane, SnapshotId
-from qupersync_shared.kernel.positions import Position
-from tests.properties.simulation.options import Fault
+from qupersync_shared.kernel.ids import EventId, Lane
+from qupersync_shared.kernel.positions import Position, ScalarKind
+from tests.properties.simulation.options import Cursor, Fault, Options, Pace, drawn
 from tests.properties.simulation.rules import Rules
 
 
@@ -26,6 +26,11 @@ class Tooth:
     name: str
     rules: Rules
     faults: frozenset[Fault] = frozenset()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def schedules(self, count: int, *, seed: int) -> Iterator[Options]:
+        for number in range(seed, seed + count):
+            yield replace(drawn(number, faults=self.faults, steps=150), **self.options)
 
 
 def _everything_applies(**_: Any) -> Apply:
@@ -85,25 +90,16 @@ def _a_sweep_claims_its_beginning(
     return run if run.completes_at is None else replace(run, completes_at=at.began_at)
 
 
-def _first_cursor_is_not_the_first_high(
-    state: Extraction, *, snapshot_id: SnapshotId, began_at: Any, high: Any, fingerprint: str
-) -> Extraction:
-    """The cursor is left open, and the end of the snapshot sets it (below)."""
-    begun = extraction.begin_snapshot(
-        state, snapshot_id=snapshot_id, began_at=began_at, high=high, fingerprint=fingerprint
-    )
-    return replace(begun, cursor=state.cursor)
-
-
-def _snapshot_end_sets_the_cursor(
+def _first_cursor_is_the_last_page(
     state: Extraction, page: extraction.PageKind, *, event_ids: Mapping[Lane, EventId], at: Any
 ) -> Extraction:
+    """The cursor after the first snapshot is the time of its end, not the high taken before its first page."""
+    first = isinstance(page, SnapshotPage) and page.upto is None and state.snapshot_ended_at is None
     after = extraction.commit_page(state, page, event_ids=event_ids, at=at)
-    if isinstance(page, SnapshotPage) and page.upto is None and after.cursor is None:
-        stamp = f"{at:%Y-%m-%d %H:%M:%S.%f}Z"
-        kind = extraction.Scalar.__class__ and planning.ScalarKind.TIMESTAMPTZ
-        return replace(after, cursor=Position.after(extraction.Scalar(kind, stamp)), completed_at=at)
-    return after
+    if not first:
+        return after
+    end = scalar_of_time(ScalarKind.TIMESTAMPTZ, at, "UTC")
+    return replace(after, cursor=Position.after(end), completed_at=at)
 
 
 def _stale_pages_commit(
@@ -115,10 +111,6 @@ def _stale_pages_commit(
             snapshot=replace(state.snapshot, id=page.snapshot_id, after=page.after, first=page.after is None),
         )
     return extraction.commit_page(state, page, event_ids=event_ids, at=at)
-
-
-def _snapshots_under_way_serve_everybody(state: Extraction, *, reason: str, restart: bool) -> Extraction:
-    return state if state.snapshot is not None else replace(state, snapshot_wish=SnapshotWish(reason=reason))
 
 
 def _cursor_goes_back(state: Extraction, page: extraction.IncrementalPage) -> Extraction:
@@ -160,23 +152,20 @@ TEETH: Final = (
     Tooth(name="no fencing token", rules=Rules(fencing_token=False), faults=_RACES),
     Tooth(name="records outside the transaction", rules=Rules(page_in_one_transaction=False), faults=_RACES),
     Tooth(name="failed commit passed over", rules=Rules(failure_discards_what_was_read_after=False),
-          faults=frozenset({Fault.COMMIT_LOST})),
+          faults=frozenset({Fault.COMMIT_LOST}), options={"oldest_open_visible": True, "lookback": 0}),
     Tooth(name="read ahead of an incremental run", rules=Rules(nothing_is_read_ahead_of_an_incremental_run=False)),
     Tooth(name="horizon taken at the end", rules=Rules(horizon_is_taken_first=False)),
-    Tooth(name="sweep begins at the cursor", rules=Rules(plan_incremental=_sweeps_begin_at_the_cursor)),
+    Tooth(name="first cursor is the snapshot's end", rules=Rules(commit_page=_first_cursor_is_the_last_page),
+          options={"cursor": Cursor.INSTANT, "oldest_open_visible": True, "lookback": 0}),
+    Tooth(name="sweep begins at the cursor", rules=Rules(plan_incremental=_sweeps_begin_at_the_cursor),
+          options={"cursor": Cursor.INSTANT, "lag": 1, "pace": Pace(tick=8, extract=40)}),
     Tooth(name="no sweep", rules=Rules(plan_incremental=_nothing_is_swept)),
     Tooth(name="sweep claims its beginning", rules=Rules(plan_incremental=_a_sweep_claims_its_beginning)),
     Tooth(name="stale pages commit", rules=Rules(commit_page=_stale_pages_commit, fencing_token=False), faults=_RACES),
-    Tooth(name="baseline served by a snapshot under way",
-          rules=Rules(wish_snapshot=_snapshots_under_way_serve_everybody),
-          faults=frozenset({Fault.MESSAGES_LOST, Fault.OUTBOX_DROPPED, Fault.STREAM_RECREATED})),
     Tooth(name="cursor goes back", rules=Rules(advance=_cursor_goes_back)),
     Tooth(name="no stream fence", rules=Rules(stream_fence=False), faults=_RACES),
     Tooth(name="own place kept after a refusal", rules=Rules(reconcile=_own_place_is_kept), faults=_RACES),
-    Tooth(name="refused record skipped", rules=Rules(refused_record_is_published_again=False), faults=_RACES),
     Tooth(name="rewind undone by older generations", rules=Rules(reconcile=_older_generations_are_gone_after), faults=_LOSSES),
-    Tooth(name="rewind is not min", rules=Rules(rewind_is_min=False), faults=_LOSSES),
     Tooth(name="cursor stored blindly", rules=Rules(cursor_is_compared=False), faults=_LOSSES | _RACES),
     Tooth(name="resend without bound", rules=Rules(resend_is_asked_for_once=False), faults=_LOSSES),
-    Tooth(name="gap acked unanswered", rules=Rules(gap_is_acked_once_answered=False), faults=_LOSSES | {Fault.ANSWER_LOST}),
 )

@@ -46,26 +46,24 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Rows found equal, and the first differences; after `DIFFERENCES_MAX` of them nothing more is read."""
+    """Rows found equal, and the first differences; `cut` says that there may be more."""
 
     equal: int
     differences: tuple[Difference, ...] = ()
+    cut: bool = False
 
     @property
     def same(self) -> bool:
         return not self.differences
 
-    @property
-    def cut(self) -> bool:
-        """Whether there may be more differences than are listed."""
-        return len(self.differences) >= DIFFERENCES_MAX
 
-
-async def compare_tables(source: Side, target: Side, *, key: Sequence[str]) -> Comparison:
+async def compare_tables(
+    source: Side, target: Side, *, key: Sequence[str], differences_max: int = DIFFERENCES_MAX
+) -> Comparison:
     """Compare every source column of every row whose key is not NULL.
 
     Keys are not enforced at a source: of rows with one key any may be what the target holds. Rows marked as deleted in
-    the target (`_qs_deleted_at`) do not count.
+    the target (`_qs_deleted_at`) do not count. After `differences_max` differences nothing more is read.
     """
     async with source.opened(key) as left, target.opened(key) as right:
         names = left.columns
@@ -74,7 +72,7 @@ async def compare_tables(source: Side, target: Side, *, key: Sequence[str]) -> C
             raise ValueError(f"the target has no column {', '.join(absent)}")
         judges = [_JUDGES.get(right.kinds[name], _exactly) for name in names]
         async with aclosing(left.rows(names)) as lefts, aclosing(right.rows(names)) as rights:
-            return await _merge(_groups(lefts), rights, names=names, judges=judges)
+            return await _merge(_groups(lefts), rights, names=names, judges=judges, differences_max=differences_max)
 
 
 async def _merge(
@@ -83,11 +81,12 @@ async def _merge(
     *,
     names: Sequence[str],
     judges: Sequence["_Judge"],
+    differences_max: int,
 ) -> Comparison:
     equal = 0
     found: list[Difference] = []
     left, right = await anext(lefts, None), await anext(rights, None)
-    while (left is not None or right is not None) and len(found) < DIFFERENCES_MAX:
+    while (left is not None or right is not None) and len(found) < differences_max:
         if right is None or (left is not None and left[0].key < right.key):
             assert left is not None
             found.append(Difference(kind=DifferenceKind.MISSING, key=left[0].key))
@@ -102,7 +101,7 @@ async def _merge(
             else:
                 equal += 1
             left, right = await anext(lefts, None), await anext(rights, None)
-    return Comparison(equal=equal, differences=tuple(found))
+    return Comparison(equal=equal, differences=tuple(found), cut=left is not None or right is not None)
 
 
 async def _groups(rows: AsyncIterator[Row]) -> AsyncIterator[list[Row]]:

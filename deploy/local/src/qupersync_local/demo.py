@@ -22,6 +22,7 @@ from qupersync_local.up import how_to_look
 from qupersync_shared.runtime.lifecycle import Stop, run_until_stopped
 
 _CHANGE_SECONDS = 6.0
+_TRIGGER_SECONDS_MAX = 30.0
 _INTERRUPTED = 130
 
 
@@ -45,11 +46,12 @@ def run_demo(options: DemoOptions) -> int:
 
     async def main(stop: Stop) -> int:
         screen = console()
-        show = asyncio.ensure_future(_show(options, stop, screen))
+        judged = asyncio.Event()
+        show = asyncio.ensure_future(_show(options, stop, screen, judged))
         stopped = asyncio.ensure_future(stop.wait())
         await asyncio.wait({show, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
-        if not show.done() and not options.keep:
+        if not judged.is_set():
             show.cancel()
         try:
             return await show
@@ -63,7 +65,8 @@ def run_demo(options: DemoOptions) -> int:
     return run_until_stopped(main)
 
 
-async def _show(options: DemoOptions, stop: Stop, screen: Console) -> int:
+async def _show(options: DemoOptions, stop: Stop, screen: Console, judged: asyncio.Event) -> int:
+    """The exit code. `judged` is set when it is known: what follows is only waiting and cleaning up."""
     async with AsyncExitStack() as ends:
         screen.print("starting PostgreSQL, NATS and the source")
         stack = await ends.enter_async_context(LocalStack.start())
@@ -84,6 +87,7 @@ async def _show(options: DemoOptions, stop: Stop, screen: Console) -> int:
             options=options, stack=stack, source=source, services=services, committed=committed, screen=screen
         )
         code = await show.run()
+        judged.set()
         if options.keep and not stop.requested:
             show.say_how_to_look()
             await stop.wait()
@@ -158,13 +162,10 @@ class _Demonstration:
         return standing
 
     async def _trigger(self) -> None:
-        for name in self.source.pipelines:
-            asked = self.services.operate(f"trigger-{name}", "trigger", name, "--mode", "snapshot")
-            await asked.start()
-        for name in self.source.pipelines:
-            asked = self.services.processes.pop(f"trigger-{name}")
-            if await asked.wait(30) != 0:
-                raise StackError(f"qupersync trigger {name} failed: {asked.tail()}")
+        asked = self.services.operate("trigger", "trigger", "--mode", "snapshot")
+        await asked.start()
+        if await asked.wait(_TRIGGER_SECONDS_MAX) != 0:
+            raise StackError(f"`qupersync trigger` failed: {asked.tail()}")
 
     async def _compare(self) -> dict[str, Comparison]:
         self.screen.print("comparing source and target row by row")

@@ -25,9 +25,17 @@ class ServiceProcess:
     """One process of a service: may be started, stopped, killed and started again; its log is one file."""
 
     def __init__(
-        self, *, name: str, argv: tuple[str, ...], work: WorkDirectory, environment: Mapping[str, str], directory: Path
+        self,
+        *,
+        name: str,
+        argv: tuple[str, ...],
+        work: WorkDirectory,
+        environment: Mapping[str, str],
+        directory: Path,
+        lasting: bool,
     ) -> None:
         self.name = name
+        self.lasting = lasting
         self.log = work.path / f"{name}.log"
         self._argv = argv
         self._work = work
@@ -136,19 +144,23 @@ class Services:
         self, name: str, module: str, *arguments: str, environment: Mapping[str, str] | None = None
     ) -> ServiceProcess:
         """Name a process that runs a module with arguments; it is not started yet."""
-        return self._add(name, (sys.executable, "-m", module, *arguments), environment)
+        lasting = arguments[:1] != ("migrate",)
+        return self._add(name, (sys.executable, "-m", module, *arguments), environment, lasting=lasting)
 
     def operate(self, name: str, *arguments: str) -> ServiceProcess:
-        """Name a call of the `qupersync` command; it is not started yet."""
-        return self._add(name, (sys.executable, "-c", _OPERATOR, *arguments), None)
+        """Name a call of the `qupersync` command; it is not started yet, and expected to end."""
+        return self._add(name, (sys.executable, "-c", _OPERATOR, *arguments), None, lasting=False)
 
-    def _add(self, name: str, argv: tuple[str, ...], environment: Mapping[str, str] | None) -> ServiceProcess:
+    def _add(
+        self, name: str, argv: tuple[str, ...], environment: Mapping[str, str] | None, *, lasting: bool
+    ) -> ServiceProcess:
         process = ServiceProcess(
             name=name,
             argv=argv,
             work=self._work,
             environment={**self._environment, **(environment or {})},
             directory=self._directory,
+            lasting=lasting,
         )
         self.processes[name] = process
         return process
@@ -168,13 +180,13 @@ class Services:
         for number in range(1, loaders + 1):
             self.add("loader" if loaders == 1 else f"loader-{number}", LOADER, "run")
         for process in self.processes.values():
-            if process.exit_code is None:
+            if process.lasting:
                 await process.start()
 
     def check(self) -> None:
         """StackError with its last words when a process that should run has ended."""
         for process in self.processes.values():
-            if process.exit_code is not None and not process.name.endswith("-migrate"):
+            if process.lasting and process.exit_code is not None:
                 raise StackError(
                     f"{process.name} has ended with exit code {process.exit_code}; its log ends with:\n{process.tail()}"
                 )

@@ -124,17 +124,17 @@ async def _followed(services: Services, *, quiet: bool) -> AsyncIterator[None]:
     if quiet:
         yield
         return
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(_follow(process.name, process.log))
-            for process in services.processes.values()
-            if process.running
-        ]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
+    following = [
+        asyncio.create_task(_follow(process.name, process.log))
+        for process in services.processes.values()
+        if process.running
+    ]
+    try:
+        yield
+    finally:
+        for task in following:
+            task.cancel()
+        await asyncio.gather(*following, return_exceptions=True)
 
 
 async def _follow(name: str, log: Path) -> None:

@@ -24,6 +24,7 @@ from qupersync_extractor.infrastructure.postgres.outbox import PostgresOutboxRea
 from qupersync_extractor.infrastructure.postgres.partitions import OutboxPartitions
 from qupersync_extractor.infrastructure.postgres.registry import PostgresRegistry
 from qupersync_extractor.infrastructure.postgres.relay_cursors import PostgresRelayCursors
+from qupersync_extractor.infrastructure.postgres.runs import PostgresRuns
 from qupersync_extractor.infrastructure.postgres.signals import PostgresSignals
 from qupersync_extractor.infrastructure.postgres.unit_of_work import PostgresUnitOfWorkFactory
 from qupersync_extractor.infrastructure.sources import build_source
@@ -48,6 +49,7 @@ class Stores:
     outbox: PostgresOutboxReader
     cursors: PostgresRelayCursors
     partitions: OutboxPartitions
+    runs: PostgresRuns
     unit_of_work: PostgresUnitOfWorkFactory
 
 
@@ -110,6 +112,7 @@ class Workshop:
             timetable=timetable(section.schedule),
             clock=self.clock,
             troubles=self.troubles,
+            runs=self.stores.runs,
         )
 
     def relay(self, pipeline: Pipeline, bell: Bell) -> PipelineRelay:
@@ -149,6 +152,7 @@ def stores(settings: ExtractorSettings, *, application_name: str) -> Stores:
         outbox=PostgresOutboxReader(engine, signals),
         cursors=PostgresRelayCursors(engine),
         partitions=partitions,
+        runs=PostgresRuns(engine),
         unit_of_work=PostgresUnitOfWorkFactory(engine, partitions),
     )
 

@@ -19,7 +19,7 @@ from qupersync_shared.kernel.errors import QupersyncError
 
 _FIELDS: Final = "qupersync_fields"
 _SECRET_KEYS: Final = re.compile(r"(password|passwd|secret|token|dsn|credential|authorization|seed)s?$", re.IGNORECASE)
-_SECRET_URL: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<user>[^\s:@/]*):[^\s,'\"]*@", re.IGNORECASE)
+_SECRET_URL: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{0,30}://)(?P<user>[^\s:@/]*):[^\s,'\"]*@", re.IGNORECASE)
 _SECRET_PAIR: Final = re.compile(
     r"(?P<key>(?:password|passwd|secret)\s*[=:]\s*)(?P<quote>['\"]?)[^\s'\",;)]+", re.IGNORECASE
 )
@@ -106,6 +106,7 @@ def describe(error: BaseException) -> str:
 
 def mask(text: str) -> str:
     """The text with passwords in URLs and `password=…` pairs replaced, cut at 2,000 characters."""
+    text = text[: 2 * _TEXT_MAX]  # the patterns must not meet megabytes
     text = _SECRET_URL.sub(rf"\g<scheme>\g<user>:{_MASK}@", text)
     text = _SECRET_PAIR.sub(rf"\g<key>\g<quote>{_MASK}", text)
     return text if len(text) <= _TEXT_MAX else text[: _TEXT_MAX - 1] + "…"

@@ -1,7 +1,7 @@
 """One run of a pipeline: lease, compare with the world outside, plan, and read pages in order to the end."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -67,13 +67,17 @@ class ExtractorPorts:
     clock: Clock
 
 
+async def _nobody_listens(_: RunReport) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class RunHooks:
     """What a run asks and tells between its pages."""
 
     incremental_due: Callable[[], bool]
     stopping: Callable[[], bool]
-    progressed: Callable[[RunReport], None]
+    progressed: Callable[[RunReport], Awaitable[None]]
 
 
 class _StoppedError(Exception):
@@ -100,7 +104,7 @@ class ExtractPipeline:
         forced: ForcedMode | None = None,
         incremental_due: Callable[[], bool] = lambda: False,
         stopping: Callable[[], bool] = lambda: False,
-        progressed: Callable[[RunReport], None] = lambda _: None,
+        progressed: Callable[[RunReport], Awaitable[None]] = _nobody_listens,
     ) -> RunReport:
         """Extracts what is due. QupersyncError when it could not: pages committed before stay, the next run goes on.
 
@@ -310,7 +314,7 @@ class _Run:
             drafts, duplicates = await self._reader.draft(page.rows, kind, lanes=state.lanes)
             for draft in drafts:
                 state = await self._committer.commit(draft, self._context(mode))
-                self._count(draft.rows, draft.bytes, mode)
+                await self._count(draft.rows, draft.bytes, mode)
         except BaseException:
             await _discard(ahead)
             raise
@@ -323,13 +327,13 @@ class _Run:
     def _context(self, mode: Mode) -> RunContext:
         return RunContext(run=self._report.run, token=self._token, schema=self._schema, mode=mode)
 
-    def _count(self, rows: int, size: int, mode: Mode) -> None:
+    async def _count(self, rows: int, size: int, mode: Mode) -> None:
         self._report.pages += 1
         self._report.rows += rows
         self._report.bytes += size
         if mode.value not in self._report.modes:
             self._report.modes.append(mode.value)
-        self._hooks.progressed(self._report)
+        await self._hooks.progressed(self._report)
 
 
 async def _discard(ahead: asyncio.Task[ReadPage] | None) -> None:

@@ -60,6 +60,8 @@ class LaneRelay:
             limit=RECORDS_MAX,
             bytes_max=BYTES_MAX,
         )
+        if not records:
+            return Published(count=0, refused=False, stored=not await self._rewound())
         published = 0
         refused = False
         try:
@@ -74,6 +76,11 @@ class LaneRelay:
         finally:
             stored = await self._store(cursor)
         return Published(count=published, refused=refused, stored=stored)
+
+    async def _rewound(self) -> bool:
+        """Whether a resend was asked for since the cursor was read: a lane with nothing to publish must notice."""
+        current = await self.cursors.read(self.pipeline, self.cursor.lane)
+        return current is not None and current.generation != self.cursor.generation
 
     async def _publish(self, record: OutboxRecord) -> RelayCursor:
         cursor = self.cursor

@@ -1,12 +1,13 @@
 """A pipeline in a running extractor: waits until it is due, runs, reports what went wrong, and tries again."""
 
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from qupersync_extractor.application.extract import IDLE_EVENT_EVERY, ExtractPipeline, RunReport
 from qupersync_extractor.application.ports import Registry
+from qupersync_extractor.application.runs import RunCounts, Runs
 from qupersync_extractor.application.troubles import Troubles
 from qupersync_extractor.domain.planning import ForcedMode
 from qupersync_shared.kernel.clock import Clock
@@ -35,11 +36,13 @@ class PipelineService:
     timetable: Timetable
     clock: Clock
     troubles: Troubles
-    finished: Callable[[RunReport], None] = lambda _: None
+    runs: Runs
     _proven: bool = False
     _due: datetime | None = None
     _alive_at: datetime | None = None
     _told: bool = True
+    _cause: str = "schedule"
+    _recorded: RunReport | None = None
     _backoff: Backoff = field(default_factory=lambda: Backoff(first_seconds=0.5, cap_seconds=5.0))
 
     @property
@@ -51,6 +54,7 @@ class PipelineService:
         self._due = self.clock.now()
         while not stop.requested:
             forced, asked = await self._asked()
+            self._cause = "request" if asked else "schedule"
             if not asked and not self._is_due():
                 await self._keep_alive()
                 await stop.wait(POLL_SECONDS)
@@ -81,6 +85,7 @@ class PipelineService:
         return 0.0
 
     async def _run(self, stop: Stop, forced: ForcedMode | None) -> RunReport | None:
+        self._recorded = None
         try:
             report = await self.use_case.run(
                 forced=forced,
@@ -98,11 +103,12 @@ class PipelineService:
             return None
         except QupersyncError as error:
             await self._trouble(error)
+            await self._record_end(str(error))
             return None
+        await self._record_end(None)
         self._proven = True
         await self._recovered()
         if not report.leased_elsewhere:
-            self.finished(report)
             _log.info(
                 "run_ended",
                 pipeline=self.name,
@@ -113,11 +119,28 @@ class PipelineService:
             )
         return report
 
-    def _progressed(self, report: RunReport) -> None:
+    async def _progressed(self, report: RunReport) -> None:
         self._proven = True
+        if self._recorded is None:
+            self._recorded = report
+            await self._record_start(report)
         if self._due is not None and self._is_due():
             self._due = self.timetable.next_after(self.clock.now())
         _log.debug("page_committed", pipeline=self.name, pages=report.pages, rows=report.rows)
+
+    async def _record_start(self, report: RunReport) -> None:
+        """Runs that find nothing leave no record, and a history that cannot be written stops no run."""
+        with suppress(QupersyncError):
+            await self.runs.start(
+                report.run, self.use_case.pipeline.name, mode=",".join(report.modes), cause=self._cause
+            )
+
+    async def _record_end(self, error: str | None) -> None:
+        report = self._recorded
+        if report is not None:
+            counts = RunCounts(pages=report.pages, rows=report.rows, bytes=report.bytes)
+            with suppress(QupersyncError):
+                await self.runs.end(report.run, counts=counts, error=error)
 
     def _is_due(self) -> bool:
         return self._due is not None and self.clock.now() >= self._due

@@ -6,6 +6,12 @@ FIRST_ROWS = 5000
 _EVENT_FILL = 0.8
 
 
+def _rounded(rows: int) -> int:
+    """Down to one of eight steps an octave: limits stand in statement texts, which drivers and servers cache."""
+    shift = max(0, rows.bit_length() - 4)
+    return (rows >> shift) << shift
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageSizer:
     """Limits, and what the last page taught. Rows are asked for so that pages stay under both limits."""
@@ -23,7 +29,8 @@ class PageSizer:
             return min(self.rows_max, FIRST_ROWS)
         by_page = self.page_bytes_max / max(self.bytes_per_row, 1.0)
         by_event = self.event_bytes_max * _EVENT_FILL / self.event_share if self.event_share else self.rows_max
-        return max(1, min(self.rows_max, int(by_page), int(by_event)))
+        fitting = min(int(by_page), int(by_event))
+        return self.rows_max if fitting >= self.rows_max else max(1, _rounded(fitting))
 
     def learn(self, *, rows: int, page_bytes: int, largest_event: int) -> "PageSizer":
         """The sizer after a page of `rows` rows; an empty page teaches nothing."""

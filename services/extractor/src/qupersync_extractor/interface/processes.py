@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 
@@ -17,6 +17,7 @@ from qupersync_extractor.application.troubles import PROCESS
 from qupersync_extractor.bootstrap import Workshop, workshop
 from qupersync_extractor.infrastructure.jetstream.commands import CommandServer, Handlers
 from qupersync_extractor.infrastructure.postgres.schema import pending_revisions
+from qupersync_shared.contracts.commands import ResendReply, ResendRequest
 from qupersync_shared.contracts.progress import HEARTBEAT_SECONDS, ProcessHeartbeat
 from qupersync_shared.kernel.errors import ConfigurationError, DatabaseUnavailableError, QupersyncError
 from qupersync_shared.runtime.lifecycle import Stop
@@ -25,6 +26,7 @@ from qupersync_shared.runtime.retry import Backoff
 from qupersync_shared.runtime.settings import Configuration
 
 MAINTENANCE_SECONDS = 600.0
+RUNS_KEPT = timedelta(days=90)
 DRAIN_LOOK_SECONDS = 0.1
 _log = get_logger(__name__)
 
@@ -180,6 +182,7 @@ class Process:
             try:
                 await self.shop.stores.partitions.ensure_ahead()
                 dropped = await self.shop.stores.partitions.drop_published(self.shop.settings.outbox_retention)
+                await self.shop.stores.runs.forget(older_than=RUNS_KEPT)
                 if dropped:
                     _log.info("outbox_partitions_dropped", partitions=dropped)
             except QupersyncError as error:
@@ -201,10 +204,15 @@ class Process:
                 await self.shop.progress.beat(beat)
             await ending.wait(HEARTBEAT_SECONDS)
 
+    async def _resend(self, request: ResendRequest) -> ResendReply:
+        reply = await answer_resend(self.shop.stores.cursors, request)
+        self.bell.ring()
+        return reply
+
     def _commands(self) -> CommandServer:
-        registry, cursors = self.shop.stores.registry, self.shop.stores.cursors
+        registry = self.shop.stores.registry
         handlers = Handlers(
-            resend=partial(answer_resend, cursors),
+            resend=self._resend,
             snapshot=partial(accept_snapshot_request, registry),
             fork=partial(accept_fork_report, registry),
         )

@@ -1,6 +1,6 @@
 """What becomes of a delivery, as a value; the one place where errors turn into verdicts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -31,7 +31,7 @@ class Ack:
     """The delivery is done with. `trouble` is what the lane's owner should know all the same."""
 
     cause: Cause
-    applied: Applied = Applied()
+    applied: Applied = field(default_factory=Applied)
     trouble: str | None = None
 
 

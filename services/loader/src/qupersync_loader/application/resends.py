@@ -1,4 +1,4 @@
-"""What one process remembers of the resends it asked for, lane by lane. Forgetting it costs a question, nothing else."""
+"""What one process remembers of the resends it asked for. Forgetting it costs a question, nothing else."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

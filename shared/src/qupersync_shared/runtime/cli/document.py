@@ -128,7 +128,7 @@ def nats_part(pipelines: Sequence[str], facts: NatsFacts) -> StatusPart:
 
 
 def _missing_roles(processes: Sequence[Process]) -> list[str]:
-    """A role, or a loader group, of which nobody is alive. A relay may be part of an extractor: it is not needed alone."""
+    """Roles and loader groups of which nobody is alive; a relay may be part of an extractor, and is not missed."""
     best: dict[tuple[str, str | None], float] = {}
     for process in processes:
         key = (process.beat.role, process.beat.group)

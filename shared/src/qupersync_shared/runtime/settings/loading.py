@@ -2,9 +2,9 @@
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, get_args, get_origin
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import yaml
@@ -18,6 +18,7 @@ PATH_VARIABLE: Final = "QUPERSYNC_CONFIG"
 _PREFIX: Final = "QUPERSYNC_"
 _OWN_VARIABLES: Final = frozenset({PATH_VARIABLE})
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1", "", None})
+_SECRETS: Final = frozenset({"password", "dsn"})
 _SECTIONS: Final = tuple(Configuration.model_fields)
 
 
@@ -53,7 +54,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
             cure=f"`qupersync init` writes one; ${PATH_VARIABLE} names another",
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cannot be read: {error}", place=str(path), cure="Make it readable UTF-8") from None
+        why = error.strerror if isinstance(error, OSError) else f"not UTF-8 at byte {error.start}"
+        cure = "Name a file in UTF-8 that this process may read"
+        raise ConfigurationError(f"cannot be read: {why}", place=str(path), cure=cure) from None
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         tree = yaml.safe_load(text)
@@ -61,16 +64,16 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or str(error)
-        raise ConfigurationError(
-            f"not YAML: {problem}", place=place, cure="Mind indentation, colons and quotes"
-        ) from None
+        cure = "Indent with blanks, not tabs" if "\\t" in problem else "Mind indentation, colons and quotes"
+        raise ConfigurationError(f"not YAML: {problem}", place=place, cure=cure) from None
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
         raise ConfigurationError("not a mapping of sections", place=str(path), cure=f"Sections: {', '.join(_SECTIONS)}")
     lines: dict[tuple[str, ...], int] = {}
     _note_lines(node, (), lines, path)
-    return tree, lines
+    # A section whose every line is a comment is as good as absent.
+    return {key: value for key, value in tree.items() if value is not None or key not in _SECTIONS}, lines
 
 
 def _note_lines(node: Any, at: tuple[str, ...], lines: dict[tuple[str, ...], int], path: Path) -> None:
@@ -96,13 +99,16 @@ def _overlay(tree: dict[str, Any], environ: Mapping[str, str]) -> dict[tuple[str
     origins: dict[tuple[str, ...], str] = {}
     for variable in sorted(environ):
         parts = tuple(part.lower() for part in variable.removeprefix(_PREFIX).split("__"))
-        if (
-            not variable.startswith(_PREFIX)
-            or variable in _OWN_VARIABLES
-            or parts[0] not in _SECTIONS
-            or len(parts) == 1
-        ):
+        if not variable.startswith(_PREFIX) or variable in _OWN_VARIABLES or len(parts) == 1:
             continue
+        if parts[0] not in _SECTIONS:
+            raise ConfigurationError(
+                f"there is no section {parts[0]}",
+                place=f"environment variable {variable}",
+                cure=_suggestion(parts[0], _SECTIONS, "Sections"),
+            )
+        if parts[-1] in _SECRETS and not environ[variable]:
+            continue  # as compose files leave it when nobody set it
         branch: Any = tree
         for part in parts[:-1]:
             branch = branch.setdefault(part, {}) if isinstance(branch, dict) else None
@@ -112,10 +118,22 @@ def _overlay(tree: dict[str, Any], environ: Mapping[str, str]) -> dict[tuple[str
                 place=f"environment variable {variable}",
                 cure="Mend its name",
             )
-        secret = parts[-1] in {"password", "dsn"}
-        branch[parts[-1]] = environ[variable] if secret else _scalar(environ[variable])
+        branch[parts[-1]] = environ[variable] if _is_text(parts) else _scalar(environ[variable])
         origins[parts] = variable
     return origins
+
+
+def _is_text(where: tuple[str, ...]) -> bool:
+    """Whether a key holds text or a secret: what looks like a number in the environment is text there, too."""
+    annotations = [
+        field.annotation
+        for model in _models_at(where[:-1])
+        for name, field in model.model_fields.items()
+        if where[-1] in (name, field.alias)
+    ]
+    plain = [annotation for annotation in annotations if get_origin(annotation) is not list]
+    kinds = {kind for annotation in plain for kind in (get_args(annotation) or (annotation,))}
+    return bool(kinds & {str, SecretStr, Path})
 
 
 def _scalar(text: str) -> Any:
@@ -131,19 +149,24 @@ def _refuse_secrets(tree: dict[str, Any], path: Path, lines: dict[tuple[str, ...
         if not isinstance(branch, dict):
             continue
         dsn = branch.get("dsn")
+        servers: list[object] = []
         host = branch.get("host") if section == "source" else _dsn_part(dsn, "hostname")
         if section == "nats":
-            servers = branch.get("servers")
-            hosts = [urlsplit(str(s)).hostname for s in servers] if isinstance(servers, list) else []
+            given = branch.get("servers")
+            servers = given if isinstance(given, list) else [given]
+            hosts = [_dsn_part(server, "hostname") for server in servers]
             host = next((h for h in hosts if h not in _LOOPBACK), None)
         if host in _LOOPBACK:
             continue
         key = "password" if branch.get("password") is not None else "dsn" if _dsn_part(dsn, "password") else None
+        if key is None and section == "nats" and any(_dsn_part(server, "password") for server in servers):
+            key = "servers"
         if key:
             raise ConfigurationError(
                 f"{section}.{key} holds a secret for {host}, and secrets do not belong in the file",
                 place=_place(path, (section, key), lines),
-                cure=f"Remove it and set {_PREFIX}{section.upper()}__PASSWORD, or name a file in {section}.password_file",
+                cure=f"Remove it and set {_PREFIX}{section.upper()}__PASSWORD, or name a file in"
+                f" {section}.password_file",
             )
 
 
@@ -157,13 +180,16 @@ def _read_secret_files(tree: dict[str, Any], path: Path, lines: dict[tuple[str, 
             if name is None or branch.get(key) is not None:
                 continue
             try:
-                branch[key] = Path(str(name)).read_text(encoding="utf-8").strip()
+                secret, why = Path(str(name)).read_text(encoding="utf-8").strip(), "it is empty"
             except (OSError, UnicodeDecodeError) as error:
+                secret, why = "", (error.strerror or "") if isinstance(error, OSError) else "it is not UTF-8"
+            if not secret:
                 raise ConfigurationError(
-                    f"{section}.{key}_file cannot be read: {error}",
+                    f"{section}.{key}_file, {name}, cannot be used: {why}",
                     place=_place(path, (section, f"{key}_file"), lines),
                     cure="Name a file that holds the secret and that this process may read",
-                ) from None
+                )
+            branch[key] = secret
 
 
 def require_dsn(section: str, database: Any, path: str = "qupersync.yaml") -> str:
@@ -173,7 +199,8 @@ def require_dsn(section: str, database: Any, path: str = "qupersync.yaml") -> st
         raise ConfigurationError(
             f"{section}.dsn is missing",
             place=path,
-            cure=f"Write `{section}: {{dsn: postgresql://user@host:5432/database}}` or set {_PREFIX}{section.upper()}__DSN",
+            cure=f"Write `{section}: {{dsn: postgresql://user@host:5432/database}}`"
+            f" or set {_PREFIX}{section.upper()}__DSN",
         )
     parts = urlsplit(dsn.get_secret_value())
     if parts.scheme not in {"postgresql", "postgres"} or not parts.path.strip("/"):
@@ -207,39 +234,70 @@ def _place(path: Path, where: tuple[str, ...], lines: dict[tuple[str, ...], int]
 def _explain(
     error: ValidationError, path: Path, lines: dict[tuple[str, ...], int], origins: dict[tuple[str, ...], str]
 ) -> ConfigurationError:
-    problem = min(error.errors(include_url=False), key=lambda e: (e["type"] != "extra_forbidden", len(e["loc"])))
-    where = tuple(str(part) for part in problem["loc"] if part not in {"redshift", "duckdb"})
+    problems = error.errors(include_url=False)
+    problem = min(problems, key=lambda each: (each["type"] != "extra_forbidden", len(each["loc"])))
+    loc = tuple(str(part) for part in problem["loc"] if part != "[key]")
+    # Pydantic names the chosen variant of the source between section and key.
+    where = loc[:1] + loc[2:] if loc[:1] == ("source",) and loc[1:2] in {("redshift",), ("duckdb",)} else loc
     variable = origins.get(where)
     place = f"environment variable {variable}" if variable else _place(path, where, lines)
-    key = ".".join(where)
-    message = problem["msg"].removeprefix("Value error, ")
-    match problem["type"]:
+    message, cure = _words(problem["type"], problem["msg"], where)
+    more = f" (and {len(problems) - 1} more to mend)" if len(problems) > 1 else ""
+    return ConfigurationError(f"{'.'.join(where)}{message}{more}", place=place, cure=cure)
+
+
+def _words(kind: str, said: str, where: tuple[str, ...]) -> tuple[str, str]:  # noqa: PLR0911  # one line a kind
+    """Message and cure for a problem, as people read them."""
+    match kind:
         case "extra_forbidden":
-            near = difflib.get_close_matches(where[-1], _known_keys(where[:-1]), n=1)
-            known = ", ".join(_known_keys(where[:-1]))
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known here: {known}"
-            return ConfigurationError(f"{key}: unknown key", place=place, cure=hint)
+            return ": unknown key", _suggestion(where[-1], _known_keys(where[:-1]), "Known here")
         case "missing":
-            return ConfigurationError(
-                f"{key} is missing", place=place, cure="Add it; `qupersync init` shows an example"
-            )
+            return " is missing", _EXAMPLES.get(where[-1], "Add it; `qupersync init` shows an example")
+        case "union_tag_not_found":
+            return ".kind is missing", "Write `kind: redshift` or `kind: duckdb`"
+        case "union_tag_invalid":
+            return ".kind: unknown kind of source", "Write `kind: redshift` or `kind: duckdb`"
+        case "list_type":
+            return " is not a list", f"Write `{where[-1]}: [one, two]`, also for a single one"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return " is not a section", "Write its keys below it, indented, each as `key: value`"
         case _:
-            return ConfigurationError(f"{key}: {message}", place=place, cure="Mend this value")
+            wrong, separator, cure = said.removeprefix("Value error, ").partition(": write ")
+            if separator:
+                return f": {wrong}", f"Write {cure}"
+            return f": {wrong[:1].lower()}{wrong[1:]}", "Mend this value"
+
+
+_EXAMPLES: Final = {
+    "key": "Write `key: [id]`: the columns that tell rows apart",
+    "into": "Write `into: schema.table`: the table to keep equal",
+    "servers": "Write `servers: [nats://localhost:4222]`",
+}
+
+
+def _suggestion(word: str, known: Sequence[str], title: str) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"{title}: {', '.join(known)}"
 
 
 def _known_keys(where: tuple[str, ...]) -> list[str]:
     """The keys that may stand at a place, as they are written in the file."""
+    return sorted({field.alias or name for model in _models_at(where) for name, field in model.model_fields.items()})
+
+
+def _models_at(where: tuple[str, ...]) -> list[type[BaseModel]]:
+    """The models whose keys may stand at a place; a pipeline's name is no key of a model."""
     models: list[type[BaseModel]] = [Configuration]
-    for part in where:
-        models = [inner for model in models for inner in _models_of(model, part)]
-    return sorted({field.alias or name for model in models for name, field in model.model_fields.items()})
-
-
-def _models_of(model: type[BaseModel], part: str) -> list[type[BaseModel]]:
-    for name, field in model.model_fields.items():
-        if part in (name, field.alias):
-            return _models_in(field.annotation)
-    return [model] if model is not Configuration else []
+    path = (where[0], *where[2:]) if where[:1] == ("pipelines",) else where
+    for part in path:
+        models = [
+            inner
+            for model in models
+            for name, field in model.model_fields.items()
+            if part in (name, field.alias)
+            for inner in _models_in(field.annotation)
+        ]
+    return models
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -3,9 +3,19 @@
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from qupersync_shared.contracts.schema import IDENTIFIER_BYTES_MAX
 from qupersync_shared.contracts.subjects import check_name
@@ -14,6 +24,15 @@ from qupersync_shared.runtime.settings.units import Duration, Size
 
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
+
+
+def _listed(value: object) -> object:
+    """One address, or several with commas between them, as an environment variable carries them."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _without_password(address: str) -> str:
+    return address.rpartition("@")[2]
 
 
 class RedshiftSource(Section):
@@ -28,8 +47,8 @@ class RedshiftSource(Section):
     password_file: Path | None = None
     sslmode: Literal["verify-full", "verify-ca", "disable"] = "verify-full"
     connections: int = Field(default=4, ge=1, le=100)
-    connect_timeout: Duration = timedelta(seconds=60)
-    statement_timeout: Duration = timedelta(minutes=15)
+    connect_timeout: Duration = Field(default=timedelta(seconds=60), ge=timedelta(seconds=1), le=timedelta(hours=1))
+    statement_timeout: Duration = Field(default=timedelta(minutes=15), ge=timedelta(seconds=1), le=timedelta(days=1))
     query_group: str = "qupersync"
 
 
@@ -49,24 +68,43 @@ class DatabaseSection(Section):
     password_file: Path | None = None
     connections: int = Field(default=8, ge=2, le=200)
 
+    @field_validator("dsn")
+    @classmethod
+    def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        parts = None if value is None else urlsplit(value.get_secret_value())
+        if parts is not None and (parts.scheme not in {"postgresql", "postgres"} or not parts.path.strip("/")):
+            raise ValueError("not the address of a PostgreSQL database: write postgresql://user@host:5432/database")
+        return value
+
 
 class OutboxSection(DatabaseSection):
-    retention: Duration = timedelta(hours=72)
+    retention: Duration = Field(default=timedelta(hours=72), ge=timedelta(minutes=1))
     high_water_bytes: Size = Field(default=2 << 30, ge=1 << 20)
-    high_water_age: Duration = timedelta(hours=6)
+    high_water_age: Duration = Field(default=timedelta(hours=6), ge=timedelta(seconds=1))
 
 
 class NatsSection(Section):
-    servers: list[str] = Field(min_length=1)
+    servers: Annotated[list[str], BeforeValidator(_listed)] = Field(min_length=1)
     user: str | None = None
     password: SecretStr | None = None
     password_file: Path | None = None
     replicas: int = Field(default=1, ge=1, le=5)
     stream_bytes_max: Size = Field(default=4 << 30, ge=1 << 20)
 
+    @field_validator("servers")
+    @classmethod
+    def _addresses(cls, value: list[str]) -> list[str]:
+        for server in value:
+            parts = urlsplit(server)
+            if parts.scheme not in {"nats", "tls", "ws", "wss"} or not parts.hostname:
+                raise ValueError(
+                    f"{_without_password(server)!r} is not the address of a server: write nats://host:4222"
+                )
+        return value
+
 
 class ExtractorSection(Section):
-    lease: Duration = timedelta(seconds=30)
+    lease: Duration = Field(default=timedelta(seconds=30), ge=timedelta(seconds=1), le=timedelta(hours=1))
     event_bytes_max: Size = Field(default=900_000, ge=16_384)
     page_bytes_max: Size = Field(default=64 << 20, ge=1 << 20)
 
@@ -74,11 +112,11 @@ class ExtractorSection(Section):
 class LoaderSection(Section):
     group: Annotated[str, BeforeValidator(lambda v: check_name(v) if isinstance(v, str) else v)] = "main"
     connections: int = Field(default=8, ge=1, le=100)
-    ack_wait: Duration = timedelta(seconds=60)
+    ack_wait: Duration = Field(default=timedelta(seconds=60), ge=timedelta(seconds=1), le=timedelta(hours=1))
 
 
 class Schedule(Section):
-    """When a pipeline runs; exactly one of the three. `continuous` runs again as soon as it has ended, once a second."""
+    """When a pipeline runs; exactly one of the three. `continuous` runs again as soon as it ended, once a second."""
 
     every: Duration | None = None
     cron: str | None = None
@@ -92,9 +130,9 @@ class Schedule(Section):
     @model_validator(mode="after")
     def _one(self) -> Self:
         if sum((self.every is not None, self.cron is not None, self.continuous)) != 1:
-            raise ValueError('write one of {every: 15m}, {cron: "*/5 * * * *"} and continuous')
+            raise ValueError('not one schedule: write one of {every: 15m}, {cron: "*/5 * * * *"} and continuous')
         if self.every is not None and self.every < timedelta(seconds=1):
-            raise ValueError("every must be at least 1s")
+            raise ValueError("every is under a second: write at least 1s, or continuous")
         return self
 
 
@@ -113,7 +151,7 @@ class PipelineSection(Section):
     page_rows: int = Field(default=40_000, ge=1, le=1_000_000)
     lanes: int = Field(default=4, ge=1, le=256)
     schedule: Schedule = Schedule(every=timedelta(minutes=15))
-    snapshot_every: Duration | None = timedelta(hours=24)
+    snapshot_every: Annotated[Duration, Field(ge=timedelta(seconds=1))] | None = timedelta(hours=24)
     deletes: Literal["apply", "soft", "keep"] = "apply"
     on_bad_row: Literal["quarantine", "halt"] = "quarantine"
     on_terminal: Literal["park", "halt"] = "park"
@@ -133,7 +171,7 @@ class PipelineSection(Section):
         for name in value:
             check_identifier(name)
         if len(set(value)) != len(value):
-            raise ValueError("a key column stands twice")
+            raise ValueError("a key column stands twice: write each column once")
         return value
 
     @field_validator("cursor")
@@ -153,7 +191,8 @@ class PipelineSection(Section):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.from_ is None) == (self.query is None):
-            raise ValueError("write either `from: schema.table` or `query: SELECT …`")
+            given = "both from and query" if self.query is not None else "neither from nor query"
+            raise ValueError(f"{given}: write either `from: schema.table` or `query: SELECT …`")
         return self
 
 
@@ -166,13 +205,11 @@ class Configuration(Section):
     target: DatabaseSection | None = None
     extractor: ExtractorSection = ExtractorSection()
     loader: LoaderSection = LoaderSection()
-    pipelines: dict[str, PipelineSection] = {}
+    pipelines: dict[Annotated[str, AfterValidator(check_name)], PipelineSection] = {}
 
     @field_validator("pipelines")
     @classmethod
     def _names(cls, value: dict[str, PipelineSection]) -> dict[str, PipelineSection]:
-        for name in value:
-            check_name(name)
         owners: dict[tuple[str, str], str] = {}
         for name, pipeline in value.items():
             other = owners.setdefault(split_table(pipeline.into), name)
@@ -185,17 +222,18 @@ def split_table(name: str) -> tuple[str, str]:
     """`schema.table` as a pair; ValueError unless it is two identifiers of at most 63 bytes."""
     parts = name.split(".")
     if len(parts) != 2:  # noqa: PLR2004  # schema and table
-        raise ValueError(f"{name!r} is not schema.table")
+        raise ValueError(f"{name!r} is not a schema and a table: write schema.table")
     schema, table = (check_identifier(part) for part in parts)
     return schema, table
 
 
 def check_identifier(name: str) -> str:
-    """The identifier as it came; ValueError when empty, over 63 bytes (PostgreSQL would cut it silently) or with NUL."""
+    """The identifier as it came; ValueError when empty, with NUL, or over 63 bytes (PostgreSQL cuts it silently)."""
     if not name or "\0" in name:
         raise ValueError(f"{name!r} is empty or holds a NUL byte")
     if len(name.encode()) > IDENTIFIER_BYTES_MAX:
         raise ValueError(
-            f"identifier {name!r} has {len(name.encode())} bytes: PostgreSQL cuts after {IDENTIFIER_BYTES_MAX}, shorten it"
+            f"identifier {name!r} has {len(name.encode())} bytes, and PostgreSQL cuts after {IDENTIFIER_BYTES_MAX}:"
+            " write a shorter one"
         )
     return name

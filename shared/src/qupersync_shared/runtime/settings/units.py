@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from pydantic import BeforeValidator, PlainSerializer
 
 _SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_SECONDS_MAX: Final = 3650 * 86_400
 _BYTES: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -16,7 +17,10 @@ def parse_duration(value: object) -> timedelta:
         return value
     if isinstance(value, str) and re.fullmatch(r"(\d+(ms|s|m|h|d))+", value):
         parts = re.findall(r"(\d+)(ms|s|m|h|d)", value)
-        return timedelta(seconds=sum(int(count) * _SECONDS[unit] for count, unit in parts))
+        seconds = sum(int(count) * _SECONDS[unit] for count, unit in parts)
+        if seconds > _SECONDS_MAX:
+            raise ValueError(f"{value!r} is longer than ten years: write a shorter duration")
+        return timedelta(seconds=seconds)
     raise ValueError(f"{value!r} is not a duration: write for instance 30s, 10m or 24h")
 
 

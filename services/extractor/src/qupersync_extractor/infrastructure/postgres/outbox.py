@@ -33,6 +33,7 @@ class PostgresOutboxReader:
         }
         with translated():
             async with self._engine.connect() as connection:
+                await connection.execute(statement("by_index"))
                 rows = (await connection.execute(statement("next_records"), values)).all()
         return [record_of(row) for row in rows]
 
@@ -46,6 +47,7 @@ class PostgresOutboxReader:
     async def depth(self, pipeline: PipelineName) -> OutboxDepth:
         with translated():
             async with self._engine.connect() as connection:
+                await connection.execute(statement("by_index"))
                 row = (await connection.execute(statement("depth"), {"pipeline": pipeline})).one()
         return OutboxDepth(records=row.records, bytes=row.bytes, oldest=row.oldest)
 

@@ -8,15 +8,19 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from qupersync_extractor.infrastructure.postgres.sql import statement
+from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.runtime.database import DATABASE_ERRORS, sqlstate, translate, translated
+from qupersync_shared.runtime.logs import get_logger
 
 WIDTH: Final = timedelta(hours=6)
 AHEAD: Final = timedelta(days=2)
 _DUE_SECONDS: Final = 3600.0
+_RETRY_SECONDS: Final = 60.0
 _LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtext('qupersync.outbox partitions'))")
 _SHORT_WAIT: Final = text("SET LOCAL lock_timeout = '2s'")
 _STOP_WRITERS: Final = text("LOCK TABLE ONLY qupersync.outbox IN ACCESS EXCLUSIVE MODE")
 _LOCK_NOT_AVAILABLE: Final = "55P03"
+_log = get_logger(__name__)
 
 
 class OutboxPartitions:
@@ -25,6 +29,7 @@ class OutboxPartitions:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._due_at = float("-inf")
+        self._missed = False
 
     async def ensure_ahead(self) -> list[str]:
         """Makes the partitions of the next two days; the statements run. Safe at any time, from several processes."""
@@ -41,15 +46,27 @@ class OutboxPartitions:
                         await connection.exec_driver_sql(ddl)
                         ran.append(ddl)
         self._due_at = asyncio.get_running_loop().time() + _DUE_SECONDS
+        self._missed = False
         return ran
 
     async def ensure_if_due(self) -> None:
-        """`ensure_ahead`, at most once an hour, or at once after `mark_due`."""
-        if asyncio.get_running_loop().time() >= self._due_at:
+        """`ensure_ahead`, at most once an hour. A failure is only logged, and tried again in a minute, as long as no
+        record has found its partition missing: there are two days left.
+        """
+        now = asyncio.get_running_loop().time()
+        if now < self._due_at:
+            return
+        try:
             await self.ensure_ahead()
+        except QupersyncError as error:
+            if self._missed:
+                raise
+            self._due_at = now + _RETRY_SECONDS
+            _log.warning("outbox_partitions_not_made", reason=str(error))
 
-    def mark_due(self) -> None:
-        """A record found no partition: the server's clock has jumped."""
+    def mark_missed(self) -> None:
+        """A record found no partition: the server's clock has jumped, or partitions could not be made for days."""
+        self._missed = True
         self._due_at = float("-inf")
 
     async def drop_published(self, retention: timedelta) -> list[str]:
@@ -77,6 +94,7 @@ class OutboxPartitions:
         bounds = {"lower": lower, "upper": upper}
         try:
             async with connection.begin():
+                await connection.execute(statement("by_index"))
                 if (await connection.execute(statement("unpublished"), bounds)).scalar_one():
                     return False
                 await connection.execute(_SHORT_WAIT)

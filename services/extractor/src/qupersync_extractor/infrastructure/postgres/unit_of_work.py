@@ -159,7 +159,7 @@ class _OutboxWriter:
     def _without_partition(self, error: BaseException) -> QupersyncError | None:
         if sqlstate(error) != _CHECK_VIOLATION or "no partition of relation" not in str(error):
             return None
-        self._work.partitions.mark_due()
+        self._work.partitions.mark_missed()
         return DatabaseUnavailableError(
             "the outbox has no partition for the database's time", cure="The next attempt makes it"
         )

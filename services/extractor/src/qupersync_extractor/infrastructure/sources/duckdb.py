@@ -1,4 +1,4 @@
-"""A DuckDB file as a source: read-only, opened anew for each call, so that a replaced file is seen and a writer gets in."""
+"""A DuckDB file as a source: read-only, opened for each call, so that a replaced file is seen and a writer gets in."""
 
 import asyncio
 import contextlib
@@ -131,7 +131,7 @@ class DuckDbSource:
             return TerminalError(f"{what} cannot be read from {self._path}: {words}", cure="Mend the query or the key")
         return SourceUnavailableError(
             f"{self._path} cannot be read: {words}",
-            cure="Tried again with growing delay; the file must exist, be readable, and not be open for writing elsewhere",
+            cure="Tried again with growing delay; it must exist, be readable, and not be open for writing elsewhere",
         )
 
     def _check_open(self) -> None:

@@ -94,6 +94,9 @@ class DuckDbDialect:
             case _:
                 return expression
 
+    def computed(self, expression: str, logical: LogicalType) -> str:  # noqa: ARG002  # the port's signature
+        return expression
+
     def comparable(self, expression: str, logical: LogicalType) -> str:
         if logical.is_text:
             return "rtrim(CAST(" + expression + " AS VARCHAR), ' ')"

@@ -32,6 +32,10 @@ class Dialect(Protocol):
         """How a value is selected, so that it arrives exactly."""
         ...
 
+    def computed(self, expression: str, logical: LogicalType) -> str:
+        """An aggregate over a column, with the column's type again."""
+        ...
+
     def comparable(self, expression: str, logical: LogicalType) -> str:
         """How a key or cursor column is compared and ordered: as its canonical form compares."""
         ...
@@ -91,7 +95,7 @@ def page_statement(request: ReadRequest, dialect: Dialect) -> Sql:
 
 def highest_statement(relation: Relation, column: Column, dialect: Dialect) -> Sql:
     """The greatest value of a column."""
-    greatest = "MAX(" + _reference(column) + ")"
+    greatest = dialect.computed("MAX(" + _reference(column) + ")", column.type)
     return Sql(_lines("SELECT", dialect.selected(greatest, column), "FROM", source_of(relation)))
 
 

@@ -17,15 +17,11 @@ from qupersync_extractor.infrastructure.sources.paging_sql import (
     nulls_statement,
     page_statement,
 )
-from qupersync_extractor.infrastructure.sources.redshift_connection import (
-    Fetched,
-    RedshiftOptions,
-    RedshiftPool,
-    Session,
-)
+from qupersync_extractor.infrastructure.sources.redshift_connection import Fetched, RedshiftOptions, Session
 from qupersync_extractor.infrastructure.sources.redshift_errors import ErrorContext
+from qupersync_extractor.infrastructure.sources.redshift_pool import RedshiftPool
 from qupersync_extractor.infrastructure.sources.redshift_sql import AS_TEXT, CLOCK, CLOCK_ALONE, RedshiftDialect
-from qupersync_extractor.infrastructure.sources.redshift_types import logical_type
+from qupersync_extractor.infrastructure.sources.redshift_types import DescribedColumn, logical_type
 from qupersync_extractor.infrastructure.sources.redshift_values import to_array
 from qupersync_shared.contracts.schema import Column, RowSchema
 from qupersync_shared.contracts.slots import scalar_at
@@ -49,7 +45,7 @@ class RedshiftSource:
     async def describe(self, relation: Relation) -> tuple[Column, ...]:
         context = self._context(relation)
         fetched = await self._pool.run(lambda session: session.fetch(describe_statement(relation), context))
-        columns = tuple(Column(found.name, logical_type(found)) for found in fetched.columns)
+        columns = tuple(Column(found.name, _travels(fetched, found)) for found in fetched.columns)
         self._casts[relation] = frozenset(found.name for found in fetched.columns if found.needs_cast)
         return columns
 
@@ -121,17 +117,24 @@ class RedshiftSource:
         return ErrorContext(user=self._options.user, place=self._options.place, relation=relation)
 
 
+def _travels(fetched: Fetched, found: DescribedColumn) -> LogicalType:
+    """The column's logical type; TerminalError where the driver would spoil its values."""
+    logical = logical_type(found)
+    if logical.kind is Kind.VARBYTE and not fetched.binary:
+        raise TerminalError(
+            f"column {found.name!r} is VARBYTE, which the driver takes for UTF-8 text on a server without protocol 2",
+            cure="Select FROM_VARBYTE(…, 'hex') in a query",
+        )
+    return logical
+
+
 def _check(fetched: Fetched, schema: RowSchema, relation: Relation) -> None:
     """The columns as they arrived against the schema they were asked by: a table may change between the two."""
     for found, column in zip(fetched.columns, schema.columns, strict=True):
-        kind = column.type.kind
-        if kind is Kind.VARBYTE and not fetched.binary:
-            raise TerminalError(
-                f"column {column.name!r} is VARBYTE, which the driver spoils on a server without protocol 2",
-                cure="Select FROM_VARBYTE(…, 'hex') in a query",
-            )
-        expected = kind not in AS_TEXT  # the others were cast to text in the statement, whatever they are
-        if expected and (now := logical_type(found)) != column.type:
+        if column.type.kind in AS_TEXT:
+            continue  # it was cast to text, whatever it is: its values will tell
+        now = _travels(fetched, found)
+        if now != column.type:
             raise TransientError(
                 f"column {column.name!r} of {relation} was {column.type.name} and is {now.name} now",
                 cure="The next run reads the new schema",

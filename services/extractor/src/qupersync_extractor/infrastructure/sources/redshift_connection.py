@@ -1,22 +1,20 @@
-"""Sessions of the real driver, each pinned to a thread of its own, and the pool that hands them out.
+"""A session of the real driver: connecting, settings, one statement at a time, closing.
 
-The driver is not thread-safe, blocks, and reads a whole result before `execute` returns. So every session lives in
-one worker thread; whatever goes wrong on it, the session is thrown away: after a broken connection the driver would
-still hand out the rows that came before.
+The driver reads a whole result before `execute` returns. Whatever goes wrong, the session is thrown away: after a
+broken connection the driver would still hand out the rows that came before.
 """
 
-import asyncio
 import contextlib
-import decimal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import traceback
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import pyarrow as pa
 import redshift_connector
+from redshift_connector.core import Connection
 
 from qupersync_extractor.infrastructure.sources.paging_sql import Sql
 from qupersync_extractor.infrastructure.sources.redshift_errors import ErrorContext, classify
@@ -25,13 +23,9 @@ from qupersync_extractor.infrastructure.sources.redshift_types import DescribedC
 from qupersync_extractor.infrastructure.sources.redshift_values import Row, to_batch
 from qupersync_shared.contracts.schema import RowSchema
 
-_T = TypeVar("_T")
-
-_DECIMAL_DIGITS: Final = 38
 _IDLE_SECONDS_MAX: Final = 300.0
 _TEXTS_MAX: Final = 500
 _ANSWER_GRACE_SECONDS: Final = 60.0
-_CLOSE_SECONDS_MAX: Final = 10.0
 _BINARY_PROTOCOL: Final = (b"server_protocol_version", b"2")
 
 
@@ -87,6 +81,7 @@ class Session:
         try:
             connection = _connect(options)
         except Exception as error:
+            _close_half_open(error)
             raise classify(error, context) from error
         session = cls(connection, context)
         try:
@@ -116,8 +111,10 @@ class Session:
     def close(self) -> None:
         """Closes the connection, whatever its state."""
         self.broken = True
+        parts = (self._connection._sock, self._connection._usock)  # noqa: SLF001  # see `_close`
         with contextlib.suppress(Exception):  # a broken connection refuses even this
             self._connection.close()
+        _close(*parts)
 
     def abort(self) -> None:
         """Breaks the connection from another thread, so that whoever reads from it stops waiting."""
@@ -165,95 +162,6 @@ class Session:
         self._used_at = time.monotonic()
 
 
-class _Worker:
-    """A thread and its session, opened when first needed."""
-
-    def __init__(self, options: RedshiftOptions, number: int) -> None:
-        self._options = options
-        self._executor = ThreadPoolExecutor(
-            max_workers=1, thread_name_prefix=f"redshift-{number}", initializer=_prepare_thread
-        )
-        self.session: Session | None = None
-
-    def submit(self, task: Callable[[Session], _T]) -> "Future[_T]":
-        return self._executor.submit(self._call, task)
-
-    def abort(self) -> None:
-        session = self.session
-        if session is not None:
-            session.abort()
-
-    def shut(self) -> "Future[None]":
-        """Aborts what runs and closes the session in its thread."""
-        self.abort()
-        closed = self._executor.submit(self._drop)
-        self._executor.shutdown(wait=False)
-        return closed
-
-    def _call(self, task: Callable[[Session], _T]) -> _T:
-        if self.session is not None and (self.session.broken or self.session.worn):
-            self._drop()
-        if self.session is None:
-            self.session = Session.open(self._options)
-        try:
-            return task(self.session)
-        finally:
-            if self.session.broken:
-                self._drop()
-
-    def _drop(self) -> None:
-        session, self.session = self.session, None
-        if session is not None:
-            session.close()
-
-
-class RedshiftPool:
-    """At most `connections` sessions, the most recently used one first."""
-
-    def __init__(self, options: RedshiftOptions) -> None:
-        self._workers = [_Worker(options, number) for number in range(options.connections)]
-        self._idle: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
-        for worker in reversed(self._workers):
-            self._idle.put_nowait(worker)
-        self._closed = False
-
-    def pids(self) -> list[int]:
-        """The server's process ids of our sessions."""
-        return [session.pid for session in [worker.session for worker in self._workers] if session is not None]
-
-    async def run(self, task: Callable[[Session], _T]) -> _T:
-        """The task's result, from a worker's thread. A cancelled task's connection is broken, and the worker stays."""
-        if self._closed:
-            raise RuntimeError("the source is closed")
-        worker = await self._idle.get()
-        if self._closed:
-            self._idle.put_nowait(worker)
-            raise RuntimeError("the source is closed")
-        future = worker.submit(task)
-        waiting = asyncio.wrap_future(future)
-        try:
-            await asyncio.wait([waiting])
-        except asyncio.CancelledError:
-            worker.abort()
-            waiting.add_done_callback(lambda done: self._release(worker, done))
-            raise
-        self._idle.put_nowait(worker)
-        return waiting.result()
-
-    async def close(self) -> None:
-        """Breaks what runs and closes every session."""
-        self._closed = True
-        closing = [asyncio.wrap_future(worker.shut()) for worker in self._workers]
-        _, late = await asyncio.wait(closing, timeout=_CLOSE_SECONDS_MAX)
-        for future in late:  # its thread is still connecting, and ends with that
-            future.cancel()
-
-    def _release(self, worker: _Worker, done: "asyncio.Future[Any]") -> None:
-        if not done.cancelled():
-            done.exception()  # nobody waits for it any more
-        self._idle.put_nowait(worker)
-
-
 def _connect(options: RedshiftOptions) -> Any:
     return redshift_connector.connect(
         host=options.host,
@@ -274,13 +182,24 @@ def _connect(options: RedshiftOptions) -> Any:
     )
 
 
+def _close(*parts: Any) -> None:
+    """Closes file and socket: the driver forgets the first when the connection is broken, and it keeps the second."""
+    for part in parts:
+        with contextlib.suppress(Exception):
+            part.close()
+
+
+def _close_half_open(error: BaseException) -> None:
+    """Closes the socket of a connection whose making failed: nobody but the traceback knows it."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        made = frame.f_locals.get("self")
+        if isinstance(made, Connection):
+            _close(getattr(made, "_sock", None), getattr(made, "_usock", None))
+
+
 def _described(cursor: Any) -> tuple[DescribedColumn, ...]:
     """The row description; `cursor.description` leaves out the type modifier."""
     return tuple(
         DescribedColumn(name=field["label"].decode(), oid=field["type_oid"], modifier=field["type_modifier"])
         for field in cursor.ps["row_desc"]
     )
-
-
-def _prepare_thread() -> None:
-    decimal.setcontext(decimal.Context(prec=_DECIMAL_DIGITS))  # the driver's NUMERICs are rounded to the context

@@ -52,6 +52,11 @@ class RedshiftDialect:
             return "CAST(" + expression + " AS VARCHAR(64))"
         return expression
 
+    def computed(self, expression: str, logical: LogicalType) -> str:
+        if logical.kind is Kind.NUMERIC:  # without a CAST it may come back without precision and scale
+            return "CAST(" + expression + f" AS NUMERIC({logical.precision},{logical.scale}))"
+        return expression
+
     def comparable(self, expression: str, logical: LogicalType) -> str:  # noqa: ARG002  # the port's signature
         return expression
 

@@ -122,7 +122,7 @@ class Statements:
         return self._remove(condition)
 
     def keys_in_range(self, *, after: bool, upto: bool) -> str:
-        """Which of some keys lie in a range: the texts of its bounds, then one text array per key column; places from 1."""
+        """Which of some keys lie in a range, by their places from 1: bounds, then one text array per key column."""
         condition, number = self._range("k", 1, after=after, upto=upto)
         return f"SELECT k.place FROM {self._keys('k', number)} WHERE true{condition}"  # noqa: S608  # quoted
 
@@ -144,7 +144,9 @@ class Statements:
         condition = ""
         for wanted, operator in ((after, ">"), (upto, "<=")):
             if wanted:
-                bounds = [_parameter(column, f"${number + i}::text") for i, column in enumerate(self.schema.key_columns)]
+                bounds = [
+                    _parameter(column, f"${number + i}::text") for i, column in enumerate(self.schema.key_columns)
+                ]
                 condition += f" AND ({self._key_of(alias)}) {operator} ({', '.join(bounds)})"
                 number += len(bounds)
         return condition, number
@@ -155,9 +157,7 @@ class Statements:
         arrays = ", ".join(f"${number + i}::text[]" for i in range(len(columns)))
         raw = ", ".join(f"c{i}" for i in range(len(columns)))
         typed = ", ".join(f"{_parameter(c, f'r.c{i}')} AS {quote(c.name)}" for i, c in enumerate(columns))
-        return (
-            f"(SELECT {typed}, r.place FROM unnest({arrays}) WITH ORDINALITY AS r ({raw}, place)) AS {alias}"  # noqa: S608
-        )
+        return f"(SELECT {typed}, r.place FROM unnest({arrays}) WITH ORDINALITY AS r ({raw}, place)) AS {alias}"  # noqa: S608
 
     def _same_key(self, alias: str) -> str:
         own = [_exact("t", column) for column in self.schema.key_columns]

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import asyncpg
 
+from qupersync_loader.application.fitting import Refused, Widen, fit
 from qupersync_loader.domain.pipeline import Adopt, DeletePolicy, SchemaPolicy, TargetPipeline
 from qupersync_loader.infrastructure.postgres.adoption import compute_slots
-from qupersync_loader.infrastructure.postgres.fitting import Refused, Widen, fit
 from qupersync_loader.infrastructure.postgres.names import DELETED_AT, SEQUENCE, SLOT, SYNCED_AT, quote, quote_table
 from qupersync_loader.infrastructure.postgres.sql import statement
 from qupersync_shared.contracts.schema import RowSchema
@@ -76,14 +76,12 @@ class TargetTable:
                 cure="A target table has one owner: name another table in `into`",
             )
         if owner is not None:
-            await self._driver.fetchrow(statement("lock_pipeline_exclusive"), pipeline.group, pipeline.name)
             return False
         status = await self._driver.execute(
             statement("register"), pipeline.group, pipeline.name, pipeline.schema, pipeline.table
         )
         if status.endswith(" 1"):
             return True
-        await self._driver.fetchrow(statement("lock_pipeline_exclusive"), pipeline.group, pipeline.name)
         await self._driver.execute(
             statement("retarget"), pipeline.group, pipeline.name, pipeline.schema, pipeline.table
         )
@@ -91,9 +89,8 @@ class TargetTable:
         return True
 
     async def _forget_watermarks(self, reason: str) -> None:
-        status = await self._driver.execute(
-            statement("forget_watermarks"), self._pipeline.group, self._pipeline.name
-        )
+        await self._driver.fetchrow(statement("lock_pipeline_exclusive"), self._pipeline.group, self._pipeline.name)
+        status = await self._driver.execute(statement("forget_watermarks"), self._pipeline.group, self._pipeline.name)
         if not status.endswith(" 0"):
             _log.warning("watermarks_forgotten", pipeline=self._pipeline.name, reason=reason)
 
@@ -145,7 +142,7 @@ class TargetTable:
         blurred = [name for name in schema.key if columns[name].nondeterministic]
         if blurred:
             raise SchemaRefusedError(
-                f"key column {blurred[0]!r} of {self._pipeline.target} has a collation that takes different keys for one",
+                f"key column {blurred[0]!r} of {self._pipeline.target} has a collation that blurs keys",
                 cure=f'ALTER TABLE {self._name} ALTER COLUMN {quote(blurred[0])} TYPE text COLLATE "C"',
             )
         unique = [row["columns"] for row in await self._driver.fetch(statement("unique_keys"), oid)]

@@ -5,8 +5,12 @@ SELECT EXISTS (
     FROM qupersync.extraction AS e
     CROSS JOIN LATERAL generate_series(0, e.lanes - 1) AS lanes (lane)
     LEFT JOIN qupersync.relay_cursor AS c ON c.pipeline = e.pipeline AND c.lane = lanes.lane AND c.log = e.log
-    JOIN qupersync.outbox AS o
-        ON o.pipeline = e.pipeline AND o.lane = lanes.lane AND o.log = e.log
-        AND o.sequence > coalesce(c.last_sequence, 0)
-    WHERE o.occurred_at >= :lower AND o.occurred_at < :upper
+    CROSS JOIN LATERAL (
+        SELECT
+        FROM qupersync.outbox AS o
+        WHERE o.pipeline = e.pipeline AND o.lane = lanes.lane AND o.log = e.log
+          AND o.sequence > coalesce(c.last_sequence, 0)
+          AND o.occurred_at >= :lower AND o.occurred_at < :upper
+        LIMIT 1
+    ) AS waiting
 )

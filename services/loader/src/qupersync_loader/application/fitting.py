@@ -32,7 +32,7 @@ class Refused:
 Fitting = Fits | Widen | Refused
 
 
-def fit(target: str, source: LogicalType) -> Fitting:
+def fit(target: str, source: LogicalType) -> Fitting:  # noqa: PLR0911  # one line a kind
     """`target` is a type as `format_type` prints it."""
     if target == source.postgres:
         return Fits()

@@ -1,0 +1,203 @@
+"""The loader as a whole: slots at work, lanes discovered, progress told, and the end when everything is loaded."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from qupersync_loader.application.baseline import BaselineKeeper
+from qupersync_loader.application.outcome import Ack, Cause, Nak
+from qupersync_loader.application.ports import LaneFeed, Parked, PipelineState, Target
+from qupersync_loader.application.report import Reporter
+from qupersync_loader.application.rotation import LaneRef, Rotation
+from qupersync_loader.application.serve import Slots
+from qupersync_loader.application.troubles import PARKED, STREAM, TARGET, Troubles
+from qupersync_loader.domain.pipeline import TargetPipeline
+from qupersync_shared.contracts.progress import HEARTBEAT_SECONDS
+from qupersync_shared.kernel.errors import QupersyncError
+from qupersync_shared.kernel.ids import GroupName, PipelineName
+from qupersync_shared.runtime.lifecycle import Stop
+from qupersync_shared.runtime.logs import describe, get_logger
+from qupersync_shared.runtime.retry import Backoff
+
+_DISCOVER_SECONDS: Final = 30.0
+_DRAIN_SECONDS: Final = 0.3
+_BEAT_MIN_SECONDS: Final = 0.2
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """How a run until drained has ended; `waiting` by pipeline, `reasons` of lanes that cannot go on."""
+
+    waiting: dict[PipelineName, Parked]
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        return not self.reasons and all(parked.nothing for parked in self.waiting.values())
+
+
+class Loader:
+    """Everything one process does, over its ports."""
+
+    def __init__(
+        self,
+        *,
+        group: GroupName,
+        pipelines: Sequence[TargetPipeline],
+        target: Target,
+        feed: LaneFeed,
+        slots: Slots,
+        slot_count: int,
+        rotation: Rotation,
+        baselines: BaselineKeeper,
+        reporter: Reporter,
+        troubles: Troubles,
+    ) -> None:
+        self._group = group
+        self._pipelines = list(pipelines)
+        self._target = target
+        self._feed = feed
+        self._slots = slots
+        self._slot_count = slot_count
+        self._rotation = rotation
+        self._baselines = baselines
+        self._reporter = reporter
+        self._troubles = troubles
+
+    async def run(self, stop: Stop) -> None:
+        """Loads until the stop is requested; every slot ends after the event it is at."""
+        beat = asyncio.create_task(self._tell())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for pipeline in self._pipelines:
+                    tasks.create_task(self._discover(pipeline, stop))
+                for _ in range(self._slot_count):
+                    tasks.create_task(self._slots.serve(stop))
+        finally:
+            beat.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await beat
+            with contextlib.suppress(QupersyncError):
+                await self._reporter.withdraw()
+
+    async def run_until_drained(self, stop: Stop) -> Finish:
+        """Loads what there is and ends; a lane that only a person can move counts as loaded, with its reason."""
+        drained = asyncio.create_task(self._stop_when_drained(stop))
+        try:
+            await self.run(stop)
+        finally:
+            drained.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await drained
+        states = await self._target.states(self._group)
+        return Finish(
+            waiting={name: state.parked for name, state in states.items() if not state.parked.nothing},
+            reasons=tuple(self._blocked()),
+        )
+
+    # -------------------------------------------------------------------------------------------------- lanes
+
+    async def _discover(self, pipeline: TargetPipeline, stop: Stop) -> None:
+        """Finds the pipeline's lanes and declares their consumers, now and from time to time."""
+        backoff = Backoff(first_seconds=0.2, cap_seconds=2.0)
+        while not stop.requested:
+            try:
+                lanes = await self._feed.discover(pipeline)
+            except QupersyncError as error:
+                if self._troubles.reason(pipeline.name, STREAM) is None:
+                    _log.warning("stream_unavailable", pipeline=pipeline.name, error=error)
+                self._troubles.set([pipeline.name], STREAM, describe(error))
+                await stop.wait(backoff.next())
+                continue
+            backoff.reset()
+            self._troubles.set([pipeline.name], STREAM, None)
+            self._rotation.add((pipeline, lane) for lane in lanes)
+            await stop.wait(_DISCOVER_SECONDS)
+
+    # ------------------------------------------------------------------------------------------------- telling
+
+    async def _tell(self) -> None:
+        """Reports until cancelled; what cannot be told now is told with the next beat."""
+        while True:
+            try:
+                await self._beat()
+            except Exception:  # a defect in telling must not end the loading
+                _log.exception("report_failed")
+            await asyncio.sleep(_BEAT_MIN_SECONDS)
+            await self._troubles.changed(HEARTBEAT_SECONDS - _BEAT_MIN_SECONDS)
+
+    async def _beat(self) -> None:
+        names = [pipeline.name for pipeline in self._pipelines]
+        states: dict[PipelineName, PipelineState] | None = None
+        try:
+            async with asyncio.timeout(HEARTBEAT_SECONDS):
+                known = await self._target.states(self._group)
+            states = {name: known[name] for name in names if name in known}
+        except QupersyncError as error:
+            self._troubles.set(names, TARGET, describe(error))
+        except TimeoutError:
+            self._troubles.set(names, TARGET, f"it did not answer within {HEARTBEAT_SECONDS:g} s")
+        else:
+            self._troubles.set(names, TARGET, None)
+            for name, state in states.items():
+                self._troubles.set([name], PARKED, _degraded(state.parked))
+        try:
+            await self._reporter.report(states)
+            if states is not None:
+                await self._baselines.look(self._rotation.lanes, states)
+        except QupersyncError as error:
+            _log.debug("progress_not_told", error=error)
+
+    # ---------------------------------------------------------------------------------------------- draining
+
+    async def _stop_when_drained(self, stop: Stop) -> None:
+        """Requests the stop when all lanes were drained twice, with nothing applied in between."""
+        before = -1
+        while not stop.requested:
+            await stop.wait(_DRAIN_SECONDS)
+            try:
+                drained = await self._drained()
+            except QupersyncError as error:
+                _log.debug("backlog_unknown", error=error)
+                drained = False
+            now = self._slots.tally.applied if drained else -1
+            if drained and now == before:
+                stop.request()
+            before = now
+
+    async def _drained(self) -> bool:
+        found = {ref[0].name for ref in self._rotation.lanes}
+        if any(pipeline.name not in found for pipeline in self._pipelines):
+            return False
+        for ref in self._rotation.lanes:
+            if not await self._is_done(ref):
+                return False
+        return True
+
+    async def _is_done(self, ref: LaneRef) -> bool:
+        last = self._slots.last.get(ref)
+        if isinstance(last, Nak) and last.halted:
+            return True
+        if isinstance(last, Ack) and last.cause is Cause.RESENT:
+            return False  # what was asked for is on its way
+        return (await self._feed.backlog(*ref)).drained
+
+    def _blocked(self) -> list[str]:
+        blocked = []
+        for (pipeline, lane), last in self._slots.last.items():
+            if isinstance(last, Nak):
+                blocked.append(f"{pipeline.name}, lane {lane}: {last.reason}")
+            elif last.cause in (Cause.STALLED, Cause.FORKED, Cause.RESENT):
+                blocked.append(f"{pipeline.name}: {last.trouble}")
+        return sorted(blocked)
+
+
+def _degraded(parked: Parked) -> str | None:
+    """What makes a pipeline degraded until it is redriven or discarded."""
+    if parked.nothing:
+        return None
+    return f"degraded: {parked.quarantined} rows in quarantine, {parked.dead_letters} dead letters"

@@ -1,0 +1,148 @@
+"""One turn of one slot at one lane: a target connection first, then messages, each applied and answered."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from qupersync_loader.application.apply_event import ApplyEvent
+from qupersync_loader.application.outcome import Ack, Cause, Nak, Outcome, nak
+from qupersync_loader.application.ports import Delivery, LaneFeed, Target, TargetSession
+from qupersync_loader.application.rotation import LaneRef, Rotation
+from qupersync_loader.application.troubles import STREAM, TARGET, Troubles, lane_place
+from qupersync_loader.domain.pipeline import TargetPipeline
+from qupersync_shared.kernel.errors import QupersyncError, StreamUnavailableError
+from qupersync_shared.kernel.ids import Lane, PipelineName
+from qupersync_shared.runtime.lifecycle import Stop
+from qupersync_shared.runtime.logs import describe, get_logger
+from qupersync_shared.runtime.retry import Backoff
+
+_BACKOFF_FIRST_SECONDS = 0.2
+_BACKOFF_CAP_SECONDS = 2.0  # so that work goes on within seconds of a recovery
+
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What this process has done since it started."""
+
+    applied: int = 0
+    rows: int = 0
+    foreign: int = 0
+
+
+class Slots:
+    """The process's slots: each takes a connection, then a lane, then what the lane has, over and over."""
+
+    def __init__(
+        self,
+        *,
+        target: Target,
+        feed: LaneFeed,
+        use_cases: dict[PipelineName, ApplyEvent],
+        rotation: Rotation,
+        troubles: Troubles,
+        ack_wait_seconds: float,
+    ) -> None:
+        self.tally = Tally()
+        self.last: dict[LaneRef, Outcome] = {}
+        self._target = target
+        self._feed = feed
+        self._use_cases = use_cases
+        self._rotation = rotation
+        self._troubles = troubles
+        self._prolong_seconds = ack_wait_seconds / 3
+
+    async def serve(self, stop: Stop) -> None:
+        """One slot's life: ends after the message it is at when the stop is requested."""
+        backoff = Backoff(first_seconds=_BACKOFF_FIRST_SECONDS, cap_seconds=_BACKOFF_CAP_SECONDS)
+        while not stop.requested:
+            ref = self._rotation.take()
+            if ref is None:
+                await stop.wait(self._rotation.wait_seconds)
+                continue
+            busy = False
+            try:
+                busy = await self._turn(ref, stop)
+                backoff.reset()
+            except QupersyncError as error:
+                self._note(ref[0], error)
+                await stop.wait(backoff.next())
+            except Exception:  # a defect at one lane must not end the slot
+                _log.exception("turn_failed", pipeline=ref[0].name, lane=ref[1])
+                await stop.wait(backoff.next())
+            finally:
+                self._rotation.give_back(ref, busy=busy)
+
+    def _note(self, pipeline: TargetPipeline, error: QupersyncError) -> None:
+        stream = isinstance(error, StreamUnavailableError)
+        place = STREAM if stream else TARGET
+        if self._troubles.reason(pipeline.name, place) is None:
+            _log.warning(f"{place}_unavailable", pipeline=pipeline.name, error=error)
+        pipelines = [pipeline.name] if stream else list(self._use_cases)
+        self._troubles.set(pipelines, place, describe(error))
+
+    async def _turn(self, ref: LaneRef, stop: Stop) -> bool:
+        """Serves the lane until it is idle or its time is over; whether it has more."""
+        pipeline, lane = ref
+        ends = time.monotonic() + self._rotation.quantum_seconds
+        async with self._target.session(pipeline) as session:
+            self._troubles.set(self._use_cases, TARGET, None)
+            wait = self._rotation.wait_seconds
+            while not stop.requested:
+                delivery = await self._feed.fetch(pipeline, lane, wait_seconds=wait)
+                self._troubles.set([pipeline.name], STREAM, None)
+                if delivery is None:
+                    return False
+                outcome = await self._handle(pipeline, lane, delivery, session)
+                await self._answer(ref, delivery, outcome)
+                if isinstance(outcome, Nak):
+                    return False  # the session may be broken, and the lane is blocked for a while
+                if time.monotonic() >= ends and self._rotation.crowded:
+                    return delivery.pending > 0
+        return True
+
+    async def _handle(
+        self, pipeline: TargetPipeline, lane: Lane, delivery: Delivery, session: TargetSession
+    ) -> Outcome:
+        async with self._prolonged(delivery):
+            try:
+                return await self._use_cases[pipeline.name](lane, delivery, session)
+            except Exception as error:  # a defect: the lane is held, and says so, instead of losing the event
+                _log.exception("event_failed", pipeline=pipeline.name, lane=lane)
+                return nak(f"a defect: {describe(error)}", delivery.attempt, halted=True)
+
+    @asynccontextmanager
+    async def _prolonged(self, delivery: Delivery) -> AsyncIterator[None]:
+        """Tells the server, as long as the work goes on, that it does."""
+
+        async def prolong() -> None:
+            while True:
+                await asyncio.sleep(self._prolong_seconds)
+                with contextlib.suppress(QupersyncError):
+                    await delivery.in_progress()
+
+        task = asyncio.create_task(prolong())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def _answer(self, ref: LaneRef, delivery: Delivery, outcome: Outcome) -> None:
+        pipeline, lane = ref
+        self.last[ref] = outcome
+        match outcome:
+            case Ack():
+                if outcome.cause is Cause.APPLIED:
+                    self.tally.applied += 1
+                    self.tally.rows += outcome.applied.rows
+                self.tally.foreign += outcome.cause is Cause.FOREIGN
+                if outcome.cause is not Cause.FOREIGN:  # says nothing of what held the lane before
+                    self._troubles.set([pipeline.name], lane_place(lane), outcome.trouble)
+                await delivery.ack()
+            case Nak():
+                self._troubles.set([pipeline.name], lane_place(lane), f"lane {lane}: {outcome.reason}")
+                await delivery.nak(outcome.delay_seconds)

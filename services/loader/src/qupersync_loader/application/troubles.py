@@ -1,0 +1,68 @@
+"""What keeps this process from loading, by pipeline and place; whoever shows it is woken at every change."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
+from qupersync_shared.kernel.ids import Lane, PipelineName
+
+TARGET: Final = "target"
+STREAM: Final = "stream"
+PARKED: Final = "parked"
+_SHOWN: Final = 3
+
+
+def lane_place(lane: Lane) -> str:
+    return f"lane {lane}"
+
+
+class Troubles:
+    """Reasons by pipeline and place. Setting what is known already wakes nobody."""
+
+    def __init__(self) -> None:
+        self._reasons: dict[tuple[PipelineName, str], str] = {}
+        self._changed = asyncio.Event()
+
+    def set(self, pipelines: Iterable[PipelineName], place: str, reason: str | None) -> None:
+        """The reason at this place of these pipelines; None: there is none any more."""
+        for pipeline in pipelines:
+            key = (pipeline, place)
+            if reason is None:
+                changed = self._reasons.pop(key, None) is not None
+            else:
+                changed = self._reasons.get(key) != reason
+                self._reasons[key] = reason
+            if changed:
+                self._changed.set()
+
+    def reason(self, pipeline: PipelineName, place: str) -> str | None:
+        return self._reasons.get((pipeline, place))
+
+    def by_pipeline(self) -> dict[str, str]:
+        """One line for every pipeline that has a trouble: the target's first, then the stream's, then its lanes'."""
+        gathered: dict[str, list[str]] = {}
+        for (pipeline, place), reason in sorted(self._reasons.items(), key=lambda item: _rank(item[0][1])):
+            text = f"{place}: {reason}" if place in (TARGET, STREAM) else reason
+            gathered.setdefault(pipeline, []).append(text)
+        return {
+            pipeline: "; ".join(reasons[:_SHOWN])
+            + (f"; and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else "")
+            for pipeline, reasons in gathered.items()
+        }
+
+    def lanes(self) -> dict[tuple[PipelineName, str], str]:
+        """The reasons of single lanes."""
+        return {key: reason for key, reason in self._reasons.items() if key[1].startswith("lane ")}
+
+    async def changed(self, seconds: float) -> None:
+        """Returns at the next change, or after so long."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+        self._changed.clear()
+
+
+def _rank(place: str) -> tuple[int, str]:
+    return {TARGET: 0, STREAM: 1, PARKED: 3}.get(place, 2), place

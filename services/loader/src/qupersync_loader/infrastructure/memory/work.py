@@ -1,0 +1,224 @@
+"""One event's transaction on the in-memory target: everything happens on copies that `commit` puts in place."""
+
+import asyncio
+import copy
+from typing import Any
+
+from qupersync_loader.application.content import Batch
+from qupersync_loader.application.ports import Applied, DeadLetter, LaneState
+from qupersync_loader.domain.pipeline import DeletePolicy, OnBadRow, TargetPipeline
+from qupersync_loader.domain.watermark import Watermark
+from qupersync_loader.infrastructure.memory.store import MemoryStore
+from qupersync_loader.infrastructure.memory.tables import (
+    Letter,
+    PipelineStore,
+    Quarantined,
+    StoredRow,
+    Table,
+    key_order,
+    new_table,
+)
+from qupersync_shared.contracts.envelope import BatchEnvelope
+from qupersync_shared.contracts.schema import GONE_COLUMN, SLOT_COLUMN
+from qupersync_shared.contracts.slots import key_at, lane_of_slot
+from qupersync_shared.kernel.errors import EventRefusedError, RowsRefusedError
+from qupersync_shared.kernel.ids import Lane, Log
+from qupersync_shared.kernel.positions import Key
+
+
+class MemoryWork:
+    """The port `TargetWork`."""
+
+    def __init__(self, store: MemoryStore, pipeline: TargetPipeline, lane: Lane) -> None:
+        self._store = store
+        self._pipeline = pipeline
+        self._lane = lane
+        self._batch: Batch | None = None
+        self._locked = False
+        self._own = PipelineStore(target=pipeline.target)
+        self._table: Table | None = None
+
+    async def look(self) -> LaneState:
+        self._store.answer()
+        return self._state(self._store.pipelines.get(self._pipeline.name))
+
+    async def stage(self, batch: Batch) -> None:
+        await asyncio.sleep(0)
+        self._batch = batch
+
+    async def lock(self, *, exclusive: bool) -> LaneState:  # noqa: ARG002  # one lock serves both
+        self._store.answer()
+        await self._store.lock.acquire()
+        self._locked = True
+        known = self._store.pipelines.get(self._pipeline.name)
+        self._own = copy.deepcopy(known) if known is not None else self._own
+        self._table = copy.deepcopy(self._store.tables.get(self._pipeline.target))
+        return self._state(known)
+
+    def release(self) -> None:
+        if self._locked:
+            self._locked = False
+            self._store.lock.release()
+
+    def _state(self, known: PipelineStore | None) -> LaneState:
+        if known is None:
+            return LaneState()
+        watermark = known.watermarks.get(self._lane)
+        parked = watermark is not None and any(
+            letter.lane == self._lane and letter.log == watermark.log and not letter.resolved
+            for letter in known.letters
+        )
+        log = Log(known.log) if known.log is not None else None
+        return LaneState(log=log, lanes=known.lanes, watermark=watermark, parked=parked)
+
+    # ----------------------------------------------------------------------------------------------- applying
+
+    async def apply(self) -> Applied:
+        batch = self._batch
+        if batch is None:
+            raise RuntimeError("nothing was staged")
+        self._table = self._table or new_table(batch.schema)
+        rows = [(key_at(batch.rows, batch.schema, i), values) for i, values in enumerate(batch.rows.to_pylist())]
+        keys = [key for key, _ in rows]
+        if len(set(keys)) != len(keys):
+            raise EventRefusedError(f"event {batch.envelope.sequence} of lane {batch.envelope.lane} holds a key twice")
+        gone = {key for key, values in rows if values.get(GONE_COLUMN)}
+        reasons = {key: self._store.refuse(values) for key, values in rows if key not in gone}
+        refused = {key: reason for key, reason in reasons.items() if reason is not None}
+        if refused and self._pipeline.on_bad_row is OnBadRow.HALT:
+            raise RowsRefusedError(f"{len(refused)} rows are refused, the first because {next(iter(refused.values()))}")
+        removed = self._remove(batch.envelope, set(keys), gone)
+        written = sum(
+            self._upsert(batch, key, values) for key, values in rows if key not in refused and key not in gone
+        )
+        resolved = self._settle(batch.envelope, set(keys), gone, refused)
+        self._quarantine(batch.envelope, rows, refused)
+        return Applied(rows=batch.count, written=written, removed=removed, quarantined=len(refused), resolved=resolved)
+
+    def _upsert(self, batch: Batch, key: Key, values: dict[str, Any]) -> int:
+        table = self._known_table
+        known = table.rows.get(key)
+        slot = values[SLOT_COLUMN]
+        content = {name: values.get(name) for name in batch.schema.names}
+        merged = {**(known.values if known is not None else {}), **content}
+        if known is not None and not known.deleted and known.slot == slot and known.values == merged:
+            return 0
+        table.rows[key] = StoredRow(
+            key=key, values=merged, slot=slot, sequence=batch.envelope.sequence, version=self._store.tick()
+        )
+        return 1
+
+    def _remove(self, envelope: BatchEnvelope, keys: set[Key], gone: set[Key]) -> int:
+        if self._pipeline.deletes is DeletePolicy.KEEP:
+            return 0
+        present = (keys - gone) | set(envelope.withheld_keys)
+        absent = []
+        for row in self._known_table.rows.values():
+            listed = row.key in gone
+            ranged = (
+                envelope.snapshot_id is not None
+                and row.key not in present
+                and lane_of_slot(row.slot, envelope.lanes) == envelope.lane
+                and in_range(row.key, envelope)
+            )
+            if (listed or ranged) and not row.deleted:
+                absent.append(row)
+        for row in absent:
+            del self._known_table.rows[row.key]
+            if self._pipeline.deletes is DeletePolicy.SOFT:
+                self._known_table.rows[row.key] = StoredRow(
+                    key=row.key,
+                    values=row.values,
+                    slot=row.slot,
+                    sequence=envelope.sequence,
+                    version=self._store.tick(),
+                    deleted=True,
+                )
+        return len(absent)
+
+    @property
+    def _known_table(self) -> Table:
+        if self._table is None:
+            raise RuntimeError("apply comes first")
+        return self._table
+
+    # ---------------------------------------------------------------------------------------------- quarantine
+
+    def _settle(self, envelope: BatchEnvelope, keys: set[Key], gone: set[Key], refused: dict[Key, str]) -> int:
+        count = 0
+        for index, row in enumerate(self._own.quarantine):
+            if row.resolution is not None or lane_of_slot(row.slot, envelope.lanes) != envelope.lane:
+                continue
+            resolution = None
+            if row.key in gone:
+                resolution = "gone"
+            elif row.key in keys:
+                resolution = None if row.key in refused else "loaded"
+            elif (
+                envelope.snapshot_id is not None
+                and row.key not in envelope.withheld_keys
+                and in_range(row.key, envelope)
+            ):
+                resolution = "gone"
+            if resolution is not None:
+                self._own.quarantine[index] = Quarantined(
+                    key=row.key,
+                    slot=row.slot,
+                    reason=row.reason,
+                    event_id=row.event_id,
+                    sequence=row.sequence,
+                    content=row.content,
+                    resolution=resolution,
+                )
+                count += 1
+        return count
+
+    def _quarantine(
+        self, envelope: BatchEnvelope, rows: list[tuple[Key, dict[str, Any]]], refused: dict[Key, str]
+    ) -> None:
+        for key, values in rows:
+            if key not in refused:
+                continue
+            self._own.quarantine = [r for r in self._own.quarantine if r.key != key or r.resolution is not None]
+            self._own.quarantine.append(
+                Quarantined(
+                    key=key,
+                    slot=values[SLOT_COLUMN],
+                    reason=refused[key],
+                    event_id=envelope.id,
+                    sequence=envelope.sequence,
+                    content=values,
+                )
+            )
+
+    # ------------------------------------------------------------------------------------------------- saving
+
+    async def park(self, letter: DeadLetter) -> None:
+        envelope = letter.envelope
+        self._own.letters.append(
+            Letter(
+                event_id=envelope.id,
+                lane=envelope.lane,
+                log=envelope.log,
+                sequence=envelope.sequence,
+                reason=letter.reason,
+            )
+        )
+
+    async def save(self, watermark: Watermark, envelope: BatchEnvelope) -> None:  # noqa: ARG002  # no positions here
+        if (self._own.log, self._own.lanes) != (watermark.log, watermark.lanes):
+            self._own.log, self._own.lanes = watermark.log, watermark.lanes
+            self._own.watermarks = {n: w for n, w in self._own.watermarks.items() if n < watermark.lanes}
+        self._own.watermarks[self._lane] = watermark
+
+    async def commit(self) -> None:
+        self._store.answer()
+        self._store.pipelines[self._pipeline.name] = self._own
+        if self._table is not None:
+            self._store.tables[self._pipeline.target] = self._table
+
+
+def in_range(key: Key, envelope: BatchEnvelope) -> bool:
+    """Whether a snapshot page covers the key."""
+    above = envelope.range_from is None or key_order(key) > key_order(envelope.range_from)
+    return above and (envelope.range_to is None or key_order(key) <= key_order(envelope.range_to))

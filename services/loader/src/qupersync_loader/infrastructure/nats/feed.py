@@ -1,0 +1,204 @@
+"""The lanes' durable consumers through FastStream: declared here, pulled one message at a time, acknowledged by hand.
+
+Subscribers have no handler: FastStream's own loop would fetch before there is a slot to apply with, and memory would
+grow with the lanes. `get_one` fetches when asked.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import nats.errors
+import nats.js.errors
+from faststream import AckPolicy
+from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from faststream.security import SASLPlaintext
+from nats.aio.client import Client
+
+from qupersync_loader.application.ports import Backlog
+from qupersync_loader.domain.pipeline import TargetPipeline
+from qupersync_loader.infrastructure.nats.delivery import NatsDelivery
+from qupersync_shared.contracts.subjects import durable_name, lane_subject, stream_name, stream_subjects
+from qupersync_shared.kernel.errors import StreamUnavailableError
+from qupersync_shared.kernel.ids import Lane
+from qupersync_shared.runtime.jetstream import Connection, ensure_consumer, translated
+from qupersync_shared.runtime.logs import describe, get_logger
+from qupersync_shared.runtime.settings import NatsSection
+
+_START_SECONDS: Final = 5.0
+_STOP_SECONDS: Final = 5.0
+_GRACEFUL_SECONDS: Final = 60.0
+_QUICK: Final = 0.5  # an empty fetch that returns in less than this part of its wait was not waited for
+
+_log = get_logger(__name__)
+
+
+async def raw_body(message: NatsMessage) -> bytes:
+    """The body as it came: without this, FastStream would try to read it as JSON."""
+    return message.raw_message.data
+
+
+class NatsLaneFeed:
+    """The port `LaneFeed`. `control` is the process's other connection, for declaring and asking.
+
+    A consumer that was deleted under us would make an idle loop run hot: fetches that fail, or end early, declare it
+    anew.
+    """
+
+    def __init__(self, section: NatsSection, control: Connection, *, name: str, ack_wait_seconds: float) -> None:
+        self._section = section
+        self._control = control
+        self._name = name
+        self._ack_wait_seconds = ack_wait_seconds
+        self._broker: NatsBroker | None = None
+        self._starting = asyncio.Lock()
+        self._subscribers: dict[tuple[str, Lane], Any] = {}
+        self._last_error: Exception | None = None
+
+    # -------------------------------------------------------------------------------------------------- lanes
+
+    async def discover(self, pipeline: TargetPipeline) -> frozenset[Lane]:
+        js = await self._control.jetstream()
+        stream = stream_name(pipeline.name)
+        with translated(f"read stream {stream}"):
+            info = await js.stream_info(stream, subjects_filter=stream_subjects(pipeline.name))
+        lanes = {Lane(lane) for lane in range(pipeline.lanes)}
+        for subject in info.state.subjects or {}:
+            number = subject.rpartition(".")[2]
+            if number.isdecimal() and lane_subject(pipeline.name, Lane(int(number))) == subject:
+                lanes.add(Lane(int(number)))
+        for lane in sorted(lanes):
+            await ensure_consumer(js, pipeline.group, pipeline.name, lane, self._ack_wait_seconds)
+        return frozenset(lanes)
+
+    async def backlog(self, pipeline: TargetPipeline, lane: Lane) -> Backlog:
+        js = await self._control.jetstream()
+        durable = durable_name(pipeline.group, pipeline.name, lane)
+        with translated(f"look at consumer {durable}"):
+            info = await js.consumer_info(stream_name(pipeline.name), durable)
+        return Backlog(pending=info.num_pending or 0, unacknowledged=info.num_ack_pending or 0)
+
+    # ----------------------------------------------------------------------------------------------- fetching
+
+    async def fetch(self, pipeline: TargetPipeline, lane: Lane, *, wait_seconds: float) -> NatsDelivery | None:
+        broker = await self._running()
+        subscriber = self._subscriber(broker, pipeline, lane)
+        began = time.monotonic()
+        try:
+            message = await subscriber.get_one(timeout=wait_seconds)
+        except (nats.errors.Error, OSError, AttributeError) as error:
+            # AttributeError: nats-py's own word for a client whose transport has just gone.
+            await self._renew(pipeline, lane)
+            raise StreamUnavailableError(
+                f"cannot fetch from lane {lane} of {pipeline.name}: {describe(error)}",
+                cure="Look at the NATS server and the network",
+            ) from error
+        if message is not None:
+            return NatsDelivery(message)
+        if time.monotonic() - began < wait_seconds * _QUICK:
+            await self._renew(pipeline, lane)
+            await asyncio.sleep(wait_seconds)
+        elif not broker.connection.is_connected:
+            raise StreamUnavailableError("NATS does not answer", cure="Look at the NATS server and the network")
+        return None
+
+    async def _renew(self, pipeline: TargetPipeline, lane: Lane) -> None:
+        """Forgets the lane's subscription and declares its consumer anew, if NATS lets us."""
+        subscriber = self._subscribers.pop((pipeline.name, lane), None)
+        if subscriber is not None:
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(subscriber.stop(), _STOP_SECONDS)
+        js = await self._control.jetstream()
+        await ensure_consumer(js, pipeline.group, pipeline.name, lane, self._ack_wait_seconds)
+
+    def _subscriber(self, broker: NatsBroker, pipeline: TargetPipeline, lane: Lane) -> Any:
+        known = self._subscribers.get((pipeline.name, lane))
+        if known is None:
+            known = broker.subscriber(
+                lane_subject(pipeline.name, lane),
+                stream=JStream(stream_name(pipeline.name), declare=False),
+                durable=durable_name(pipeline.group, pipeline.name, lane),
+                pull_sub=PullSub(batch_size=1),
+                ack_policy=AckPolicy.MANUAL,
+                no_reply=True,
+            )
+            self._subscribers[pipeline.name, lane] = known
+        return known
+
+    # --------------------------------------------------------------------------------------------- connecting
+
+    async def _running(self) -> NatsBroker:
+        """The broker, started; a client that its server has closed for good is replaced."""
+        broker = self._broker
+        if broker is not None and not broker.connection.is_closed:
+            return broker
+        async with self._starting:
+            broker = self._broker
+            if broker is not None and not broker.connection.is_closed:
+                return broker
+            self._subscribers.clear()
+            self._broker = None
+            self._broker = await self._start()
+            return self._broker
+
+    async def _start(self) -> NatsBroker:
+        # The shared connection knows best how to say why NATS is not there, and answers within its timeout.
+        await self._control.client()
+        broker = self._make()
+        try:
+            # Without a limit FastStream waits for an absent server for ever.
+            async with asyncio.timeout(_START_SECONDS):
+                await broker.start()
+        except (TimeoutError, nats.errors.Error, OSError) as error:
+            await _stop(broker)
+            raise StreamUnavailableError(
+                f"NATS does not take a connection: {describe(self._last_error or error)}",
+                cure="Look at the NATS server and the network",
+            ) from error
+        except BaseException:
+            await _stop(broker)
+            raise
+        return broker
+
+    def _make(self) -> NatsBroker:
+        section = self._section
+        password = section.password.get_secret_value() if section.password else ""
+        return NatsBroker(
+            section.servers,
+            name=self._name,
+            security=SASLPlaintext(section.user, password) if section.user else None,
+            # A finite number freezes the event loop once the connection is closed.
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=1,
+            ping_interval=5,
+            max_outstanding_pings=2,
+            graceful_timeout=_GRACEFUL_SECONDS,
+            decoder=raw_body,
+            error_cb=self._note(),
+            logger=None,
+        )
+
+    def _note(self) -> Callable[[Exception], Awaitable[None]]:
+        async def note(error: Exception) -> None:
+            if describe(error) != (describe(self._last_error) if self._last_error else None):
+                _log.warning("nats_error", connection=self._name, error=error)
+            self._last_error = error
+
+        return note
+
+    async def close(self) -> None:
+        """Ends every subscription and the connection."""
+        broker, self._broker = self._broker, None
+        if broker is not None:
+            await _stop(broker)
+
+
+async def _stop(broker: NatsBroker) -> None:
+    client: Client | None = getattr(broker, "_connection", None)
+    with contextlib.suppress(Exception):
+        await asyncio.wait_for(broker.stop(), _STOP_SECONDS)
+    if client is not None and not client.is_closed:
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(client.close(), _STOP_SECONDS)

@@ -1,0 +1,40 @@
+"""What one process knows of target tables: which schemas they were seen to fit, for a minute."""
+
+import time
+from typing import Final
+
+from qupersync_loader.domain.pipeline import TargetPipeline
+from qupersync_loader.infrastructure.postgres.statements import Statements
+from qupersync_shared.contracts.schema import RowSchema
+
+# Somebody may narrow a column under us, and PostgreSQL would round into it without a word.
+FRESH_SECONDS: Final = 60.0
+_TEXTS_MAX: Final = 256
+
+
+class Knowledge:
+    """Seen fittings and the generated statements, shared by all sessions of a process."""
+
+    def __init__(self) -> None:
+        self._fitted: dict[tuple[str, str], float] = {}
+        self._statements: dict[tuple[str, str, str, str], Statements] = {}
+
+    def statements(self, pipeline: TargetPipeline, schema: RowSchema) -> Statements:
+        key = (pipeline.schema, pipeline.table, schema.fingerprint, pipeline.deletes.value)
+        if key not in self._statements:
+            if len(self._statements) >= _TEXTS_MAX:
+                self._statements.clear()
+            self._statements[key] = Statements(pipeline.schema, pipeline.table, schema, pipeline.deletes)
+        return self._statements[key]
+
+    def fits(self, pipeline: TargetPipeline, schema: RowSchema) -> bool:
+        seen = self._fitted.get((pipeline.target, schema.fingerprint))
+        return seen is not None and time.monotonic() - seen < FRESH_SECONDS
+
+    def saw_fit(self, pipeline: TargetPipeline, schema: RowSchema) -> None:
+        self._fitted[pipeline.target, schema.fingerprint] = time.monotonic()
+
+    def forget(self, pipeline: TargetPipeline) -> None:
+        """Whatever was known of the table no longer holds."""
+        for key in [key for key in self._fitted if key[0] == pipeline.target]:
+            del self._fitted[key]

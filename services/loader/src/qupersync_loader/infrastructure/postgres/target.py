@@ -1,0 +1,147 @@
+"""The port `Target` on PostgreSQL: sessions, what lanes have applied, and what waits for a person."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from qupersync_loader.application.ports import Parked, PipelineState
+from qupersync_loader.domain.pipeline import TargetPipeline
+from qupersync_loader.infrastructure.postgres.knowledge import Knowledge
+from qupersync_loader.infrastructure.postgres.sql import statement
+from qupersync_loader.infrastructure.postgres.staging import StagingTables
+from qupersync_loader.infrastructure.postgres.target_table import TargetTable
+from qupersync_loader.infrastructure.postgres.work import PostgresWork
+from qupersync_shared.contracts.progress import LaneProgress
+from qupersync_shared.contracts.schema import RowSchema
+from qupersync_shared.kernel.errors import DatabaseUnavailableError
+from qupersync_shared.kernel.ids import GroupName, Lane, PipelineName
+from qupersync_shared.runtime.database import raw_connection, sqlstate, translated
+
+_PING: Final = text("SELECT 1")
+_STAGING: Final = "qupersync_staging"
+# The table is not what it was when it was looked at: gone, or without a column, an index or a cast.
+_CHANGED: Final = frozenset({"42P01", "42703", "42704", "42P10", "42804", "0A000"})
+
+
+class PostgresSession:
+    """The port `TargetSession` on one connection."""
+
+    def __init__(self, connection: AsyncConnection, pipeline: TargetPipeline, knowledge: Knowledge) -> None:
+        self._connection = connection
+        self._pipeline = pipeline
+        self._knowledge = knowledge
+
+    @property
+    def _staging(self) -> StagingTables:
+        tables: StagingTables = self._connection.info.setdefault(_STAGING, StagingTables())
+        return tables
+
+    def is_prepared(self, schema: RowSchema) -> bool:
+        known = self._knowledge.statements(self._pipeline, schema) in self._staging
+        return known and self._knowledge.fits(self._pipeline, schema)
+
+    async def prepare(self, schema: RowSchema) -> None:
+        with translated():
+            if not self._knowledge.fits(self._pipeline, schema):
+                async with self._transaction():
+                    await TargetTable(await raw_connection(self._connection), self._pipeline).fit(schema)
+                    await self._connection.commit()
+                self._knowledge.saw_fit(self._pipeline, schema)
+            async with self._transaction():
+                driver = await raw_connection(self._connection)
+                await self._staging.make(driver, self._knowledge.statements(self._pipeline, schema))
+                await self._connection.commit()
+
+    @asynccontextmanager
+    async def work(self, lane: Lane) -> AsyncIterator[PostgresWork]:
+        with translated():
+            try:
+                async with self._rolled_back():
+                    yield PostgresWork(self._connection, self._pipeline, lane, self._knowledge)
+            except Exception as error:
+                if sqlstate(error) in _CHANGED:
+                    self._knowledge.forget(self._pipeline)
+                raise
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[None]:
+        async with self._rolled_back():
+            await self._connection.execute(_PING)
+            yield
+
+    @asynccontextmanager
+    async def _rolled_back(self) -> AsyncIterator[None]:
+        """Whatever is not committed is rolled back; a connection that cannot even do that is thrown away."""
+        try:
+            yield
+        finally:
+            try:
+                await self._connection.rollback()
+            except Exception:
+                await self._connection.invalidate()
+                raise
+
+
+class PostgresTarget:
+    """Owns the engine's pool: one connection for every slot, and some for whoever looks on."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._knowledge = Knowledge()
+
+    @asynccontextmanager
+    async def session(self, pipeline: TargetPipeline) -> AsyncIterator[PostgresSession]:
+        with translated():
+            async with self._engine.connect() as connection:
+                driver = (await connection.get_raw_connection()).driver_connection
+                if driver is None:
+                    raise DatabaseUnavailableError("the pool handed out a connection that is closed")
+                await driver.execute("SELECT 1")  # the driver's own: no transaction is begun for it
+                yield PostgresSession(connection, pipeline, self._knowledge)
+
+    async def states(self, group: GroupName) -> Mapping[PipelineName, PipelineState]:
+        with translated():
+            async with self._engine.connect() as connection:
+                lanes = (await connection.execute(text(statement("states")), {"group_name": group})).mappings().all()
+                parked = (await connection.execute(text(statement("parked")), {"group_name": group})).mappings().all()
+        return states_of(group, lanes, parked)
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+def states_of(group: GroupName, lanes: Any, parked: Any) -> dict[PipelineName, PipelineState]:
+    """The rows of `states.sql` and `parked.sql`, pipeline by pipeline."""
+    waiting = {
+        row["pipeline"]: Parked(quarantined=int(row["quarantined"]), dead_letters=int(row["dead_letters"]))
+        for row in parked
+    }
+    found: dict[PipelineName, PipelineState] = {}
+    for row in lanes:
+        name = PipelineName(row["pipeline"])
+        known = found.get(name)
+        watermarks = dict(known.watermarks) if known is not None else {}
+        if row["lane"] is not None:
+            watermarks[Lane(row["lane"])] = LaneProgress(
+                group=group,
+                pipeline=name,
+                lane=row["lane"],
+                lanes=row["lanes"],
+                log=row["log"],
+                sequence=row["sequence"],
+                event_id=row["event_id"],
+                building=row["building"],
+                snapshot_whole=row["snapshot_whole"],
+                honest_time=row["honest_time"],
+                applied_at=row["applied_at"],
+            )
+        found[name] = PipelineState(
+            log=row["pipeline_log"],
+            lanes=row["pipeline_lanes"],
+            watermarks=watermarks,
+            parked=waiting.get(name, Parked()),
+        )
+    return found

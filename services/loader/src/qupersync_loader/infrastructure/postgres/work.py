@@ -1,0 +1,280 @@
+"""One event's transaction on the target."""
+
+import asyncio
+import json
+from typing import Any, Final
+
+import asyncpg
+import pyarrow as pa
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from qupersync_loader.application.content import Batch
+from qupersync_loader.application.ports import Applied, DeadLetter, LaneState
+from qupersync_loader.domain.pipeline import OnBadRow, TargetPipeline
+from qupersync_loader.domain.watermark import Watermark
+from qupersync_loader.infrastructure.postgres.knowledge import Knowledge
+from qupersync_loader.infrastructure.postgres.quarantine import Quarantine, columns, storable, texts
+from qupersync_loader.infrastructure.postgres.refusals import (
+    Refusal,
+    RefusedRow,
+    halve,
+    refused_row,
+    refuses_rows,
+)
+from qupersync_loader.infrastructure.postgres.sql import statement
+from qupersync_loader.infrastructure.postgres.staging import copy, encode
+from qupersync_loader.infrastructure.postgres.statements import Statements
+from qupersync_shared.contracts.envelope import BatchEnvelope
+from qupersync_shared.contracts.slots import canonical_bytes
+from qupersync_shared.kernel.errors import EventRefusedError, RowsRefusedError
+from qupersync_shared.kernel.ids import EventId, Lane, Log, Sequence, SnapshotId
+from qupersync_shared.kernel.positions import encode_position
+from qupersync_shared.runtime.database import raw_connection, sqlstate
+
+_THREAD_BYTES: Final = 65_536  # encoding less than this takes well under a millisecond
+_TWICE: Final = "21000"
+# Deferred constraints would speak up at COMMIT, where no row can be told from the rest. The planner knows nothing of
+# a table that was just filled, and must not compare every row with every other.
+_SETTINGS: Final = "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL enable_nestloop = off; SET LOCAL enable_seqscan = off"
+_SAVEPOINT: Final = "SAVEPOINT qupersync_batch"
+_BACK: Final = "ROLLBACK TO SAVEPOINT qupersync_batch"
+
+
+class PostgresWork:
+    """The port `TargetWork`. Errors leave it as the driver raises them: the session translates."""
+
+    def __init__(self, connection: AsyncConnection, pipeline: TargetPipeline, lane: Lane, knowledge: Knowledge) -> None:
+        self._connection = connection
+        self._pipeline = pipeline
+        self._lane = lane
+        self._knowledge = knowledge
+        self._batch: Batch | None = None
+        self._staged: list[int] = []
+        self._refusals: list[Refusal] = []
+        self._log: tuple[int | None, int | None] = (None, None)
+
+    async def look(self) -> LaneState:
+        found = await self._connection.execute(
+            text(statement("look")),
+            {"group_name": self._pipeline.group, "pipeline": self._pipeline.name, "lane": self._lane},
+        )
+        row = found.mappings().one_or_none()
+        if row is None:
+            return LaneState()
+        return LaneState(
+            log=row["pipeline_log"], lanes=row["pipeline_lanes"], watermark=watermark_of(row), parked=row["parked"]
+        )
+
+    # ------------------------------------------------------------------------------------------------ staging
+
+    async def stage(self, batch: Batch) -> None:
+        self._batch = batch
+        self._staged = list(range(batch.count))
+        self._refusals = []
+        if not batch.count:
+            return
+        try:
+            await self._copy(batch.rows)
+        except (asyncpg.PostgresError, ValueError) as error:
+            if not refuses_rows(error):
+                raise
+            await self._stage_carefully(batch)
+
+    async def _stage_carefully(self, batch: Batch) -> None:
+        """Some row cannot even be copied. Nothing was done before, so the transaction simply begins anew."""
+        await self._connection.rollback()
+        await self.look()
+        driver = await raw_connection(self._connection)
+
+        async def part(start: int, end: int) -> int:
+            await self._copy(batch.rows.slice(start, end - start))
+            return end - start
+
+        _, self._refusals = await halve(driver, batch.count, part)
+        refused = {refusal.index for refusal in self._refusals}
+        self._staged = [index for index in self._staged if index not in refused]
+
+    async def _copy(self, rows: pa.RecordBatch) -> None:
+        body = await asyncio.to_thread(encode, rows) if rows.nbytes > _THREAD_BYTES else encode(rows)
+        await copy(await raw_connection(self._connection), self._statements, rows, body)
+
+    @property
+    def _statements(self) -> Statements:
+        return self._knowledge.statements(self._pipeline, self._known_batch.schema)
+
+    @property
+    def _known_batch(self) -> Batch:
+        if self._batch is None:
+            raise RuntimeError("nothing was staged")
+        return self._batch
+
+    # ------------------------------------------------------------------------------------------------ locking
+
+    async def lock(self, *, exclusive: bool) -> LaneState:
+        driver = await raw_connection(self._connection)
+        names = (self._pipeline.group, self._pipeline.name)
+        which = "lock_pipeline_exclusive" if exclusive else "lock_pipeline_shared"
+        pipeline = await driver.fetchrow(statement(which), *names)
+        row = await driver.fetchrow(statement("lock_watermark"), *names, self._lane)
+        self._log = (pipeline["log"], pipeline["lanes"]) if pipeline is not None else (None, None)
+        return LaneState(
+            log=Log(self._log[0]) if self._log[0] is not None else None,
+            lanes=self._log[1],
+            watermark=None if row is None else watermark_of(row),
+            parked=row is not None and row["parked"],
+        )
+
+    # ----------------------------------------------------------------------------------------------- applying
+
+    async def apply(self) -> Applied:
+        batch = self._known_batch
+        driver = await raw_connection(self._connection)
+        await driver.execute(_SETTINGS)
+        removed = await self._remove(driver, batch)
+        written = await self._upsert(driver, batch)
+        refused = [refused_row(batch, refusal) for refusal in self._refusals]
+        if refused and self._pipeline.on_bad_row is OnBadRow.HALT:
+            raise RowsRefusedError(
+                f"{len(refused)} rows are refused, the first because {refused[0].reason}",
+                cure="`on_bad_row: halt` holds the lane: mend table or rows, or write `quarantine`",
+            )
+        resolved = await self._settle(driver, batch, refused)
+        return Applied(rows=batch.count, written=written, removed=removed, quarantined=len(refused), resolved=resolved)
+
+    async def _upsert(self, driver: asyncpg.Connection, batch: Batch) -> int:
+        if not self._staged:
+            return 0
+        sequence = batch.envelope.sequence
+        await driver.execute(_SAVEPOINT)
+        try:
+            return _count(await driver.execute(self._statements.upsert, sequence))
+        except asyncpg.PostgresError as error:
+            _refuse_doubled(error, batch)
+            if not refuses_rows(error):
+                raise
+        await driver.execute(_BACK)
+        places = [row[0] for row in await driver.fetch(self._statements.staged_places)]
+
+        async def part(start: int, end: int) -> int:
+            try:
+                return _count(
+                    await driver.execute(self._statements.upsert_part, sequence, places[start], places[end - 1])
+                )
+            except asyncpg.PostgresError as error:
+                _refuse_doubled(error, batch)
+                raise
+
+        written, refusals = await halve(driver, len(places), part)
+        self._refusals += [Refusal(index=self._staged[r.index], reason=r.reason) for r in refusals]
+        return written
+
+    async def _remove(self, driver: asyncpg.Connection, batch: Batch) -> int:
+        """Deletes come first, so that a row may take over what a deleted one held of some other unique index."""
+        envelope = batch.envelope
+        if batch.has_gone:
+            sql = self._statements.remove_gone
+            return 0 if sql is None else _count(await driver.execute(sql, envelope.sequence))
+        if envelope.snapshot_id is None:
+            return 0
+        copied = set(self._staged)
+        refused = [refused_row(batch, r).key for r in self._refusals if r.index not in copied]
+        present = [key for key in (*envelope.withheld_keys, *refused) if storable(key)]
+        sql = self._statements.remove_range(
+            after=envelope.range_from is not None, upto=envelope.range_to is not None, present=bool(present)
+        )
+        if sql is None:
+            return 0
+        return _count(
+            await driver.execute(
+                sql,
+                envelope.sequence,
+                envelope.lanes,
+                envelope.lane,
+                *texts(envelope.range_from),
+                *texts(envelope.range_to),
+                *(columns(present, len(batch.schema.key)) if present else ()),
+            )
+        )
+
+    async def _settle(self, driver: asyncpg.Connection, batch: Batch, refused: list[RefusedRow]) -> int:
+        quarantine = Quarantine(driver, self._pipeline)
+        unresolved = await quarantine.unresolved(batch.envelope.lanes, batch.envelope.lane)
+        count = 0
+        if unresolved:
+            still = {canonical_bytes(row.key) for row in refused}
+            resolved = await quarantine.settled_by(batch, unresolved, still, self._statements)
+            await quarantine.resolve(resolved)
+            count = len(resolved.loaded) + len(resolved.gone)
+        if refused:
+            await quarantine.add(batch, refused)
+        return count
+
+    # ------------------------------------------------------------------------------------------------- saving
+
+    async def park(self, letter: DeadLetter) -> None:
+        driver = await raw_connection(self._connection)
+        envelope = letter.envelope
+        await driver.execute(
+            statement("park"),
+            self._pipeline.group,
+            envelope.id,
+            self._pipeline.name,
+            envelope.lane,
+            envelope.log,
+            envelope.sequence,
+            json.dumps(dict(letter.headers)),
+            letter.body,
+            letter.reason,
+        )
+
+    async def save(self, watermark: Watermark, envelope: BatchEnvelope) -> None:
+        driver = await raw_connection(self._connection)
+        names = (self._pipeline.group, self._pipeline.name)
+        if self._log != (watermark.log, watermark.lanes):
+            await driver.execute(statement("register"), *names, self._pipeline.schema, self._pipeline.table)
+            await driver.execute(statement("change_log"), *names, watermark.log, watermark.lanes)
+            await driver.execute(statement("drop_lanes"), *names, watermark.lanes)
+        await driver.execute(
+            statement("save_watermark"),
+            *names,
+            self._lane,
+            watermark.lanes,
+            watermark.log,
+            watermark.sequence,
+            watermark.event_id,
+            watermark.building,
+            watermark.snapshot_whole,
+            watermark.honest_time,
+            encode_position(envelope.position) if envelope.position else None,
+        )
+
+    async def commit(self) -> None:
+        await self._connection.commit()
+
+
+def watermark_of(row: Any) -> Watermark | None:
+    """The watermark columns of a row; None where the lane has none."""
+    if row["log"] is None:
+        return None
+    return Watermark(
+        lanes=row["lanes"],
+        log=Log(row["log"]),
+        sequence=Sequence(row["sequence"]),
+        event_id=EventId(row["event_id"]),
+        building=None if row["building"] is None else SnapshotId(row["building"]),
+        snapshot_whole=None if row["snapshot_whole"] is None else SnapshotId(row["snapshot_whole"]),
+        honest_time=row["honest_time"],
+    )
+
+
+def _refuse_doubled(error: asyncpg.PostgresError, batch: Batch) -> None:
+    if sqlstate(error) == _TWICE:
+        raise EventRefusedError(
+            f"event {batch.envelope.sequence} of lane {batch.envelope.lane} holds a key twice"
+        ) from error
+
+
+def _count(status: str) -> int:
+    """The number at the end of a command's tag, as in `INSERT 0 17`."""
+    return int(status.rpartition(" ")[2])

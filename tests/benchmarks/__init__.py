@@ -1,0 +1,1 @@
+"""Measurements: written down, never asserted by the clock."""

@@ -1,0 +1,207 @@
+"""Every adapter of `Source`, behind one harness that makes tables: memory, DuckDB, and the real Redshift driver."""
+
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+import asyncpg
+import duckdb
+import pytest
+
+from qupersync_extractor.application.ports import Source
+from qupersync_extractor.domain.pipeline import Relation, SourceTable
+from qupersync_extractor.infrastructure.memory.source import MemorySource
+from qupersync_extractor.infrastructure.sources.duckdb import DuckDbSource
+from qupersync_extractor.infrastructure.sources.paging_sql import quoted
+from qupersync_extractor.infrastructure.sources.redshift import RedshiftSource
+from qupersync_extractor.infrastructure.sources.redshift_connection import RedshiftOptions
+from qupersync_local.stack import StackOptions
+from qupersync_local.standin import RedshiftStandin
+from qupersync_local.threaded import ThreadedStack
+from qupersync_shared.contracts.schema import Column
+from qupersync_shared.contracts.types import Kind, LogicalType
+
+Rows = Sequence[Mapping[str, Any]]
+
+COMMON = ["smallint", "integer", "bigint", "real", "double", "numeric(18,4)", "numeric(38,10)", "boolean", "varchar"]
+COMMON += ["date", "timestamp", "timestamptz", "time", "timetz", "super", "varbyte"]
+
+
+class Harness(Protocol):
+    source: Source
+    types: Sequence[str]  # what its tables can hold
+    has_sql: bool
+    counts_trailing_blanks: bool  # a known difference of the stand-in: VARCHAR compares with its trailing blanks
+
+    async def create(self, columns: Sequence[Column], rows: Rows = ()) -> SourceTable: ...
+
+    async def insert(self, relation: Relation, columns: Sequence[Column], rows: Rows) -> None: ...
+
+
+class MemoryHarness:
+    has_sql = False
+    counts_trailing_blanks = False
+    types: Sequence[str] = (*COMMON, "char", "uuid")
+
+    def __init__(self) -> None:
+        self.memory = MemorySource()
+        self.source: Source = self.memory
+
+    async def create(self, columns: Sequence[Column], rows: Rows = ()) -> SourceTable:
+        relation = SourceTable("main", f"t_{uuid4().hex}")
+        self.memory.table(relation, columns).insert(*rows)
+        return relation
+
+    async def insert(self, relation: Relation, columns: Sequence[Column], rows: Rows) -> None:  # noqa: ARG002
+        self.memory.table(relation).insert(*rows)
+
+
+class DuckDbHarness:
+    has_sql = True
+    counts_trailing_blanks = False
+    types: Sequence[str] = (*COMMON, "uuid")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        duckdb.connect(str(path)).close()
+        self.source: Source = DuckDbSource(path)
+
+    async def create(self, columns: Sequence[Column], rows: Rows = ()) -> SourceTable:
+        relation = SourceTable("main", f"t_{uuid4().hex}")
+        names = ", ".join(f"{quoted(c.name)} {self._type(c.type)}" for c in columns)
+        with duckdb.connect(str(self.path)) as connection:
+            connection.execute(f"CREATE TABLE {relation} ({names})")
+        await self.insert(relation, columns, rows)
+        return relation
+
+    async def insert(self, relation: Relation, columns: Sequence[Column], rows: Rows) -> None:
+        casts = ", ".join(
+            "unhex(CAST(? AS VARCHAR))" if c.type.kind is Kind.VARBYTE else f"CAST(? AS {self._type(c.type)})"
+            for c in columns
+        )
+        with duckdb.connect(str(self.path)) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            for row in rows:
+                connection.execute(
+                    f"INSERT INTO {relation} VALUES ({casts})", [literal(row.get(c.name)) for c in columns]
+                )
+
+    @staticmethod
+    def _type(logical: LogicalType) -> str:
+        return {Kind.SUPER: "JSON", Kind.VARBYTE: "BLOB", Kind.TIMETZ: "TIMETZ"}.get(logical.kind, logical.name)
+
+
+class RedshiftHarness:
+    has_sql = True
+    counts_trailing_blanks = True
+    types: Sequence[str] = (*COMMON, "char")
+
+    def __init__(self, standin: RedshiftStandin) -> None:
+        self.standin = standin
+        self.source: Source = RedshiftSource(redshift_options(standin))
+
+    async def create(self, columns: Sequence[Column], rows: Rows = ()) -> SourceTable:
+        relation = SourceTable("conformance", f"t_{uuid4().hex}")
+        names = ", ".join(f"{quoted(c.name)} {self._type(c.type)}" for c in columns)
+        await self._execute(
+            "CREATE SCHEMA IF NOT EXISTS conformance",
+            f"GRANT USAGE ON SCHEMA conformance TO {self.standin.user}",
+            f"CREATE TABLE {relation} ({names})",
+            f"GRANT SELECT ON {relation} TO {self.standin.user}",
+        )
+        await self.insert(relation, columns, rows)
+        return relation
+
+    async def insert(self, relation: Relation, columns: Sequence[Column], rows: Rows) -> None:
+        casts = ", ".join(
+            f"to_varbyte(${n}::text, 'hex')" if c.type.kind is Kind.VARBYTE else f"${n}::text::{self._type(c.type)}"
+            for n, c in enumerate(columns, 1)
+        )
+        connection = await asyncpg.connect(self.standin.admin_dsn)
+        try:
+            values = [[literal(row.get(c.name)) for c in columns] for row in rows]
+            await connection.executemany(f"INSERT INTO {relation} VALUES ({casts})", values)
+        finally:
+            await connection.close()
+
+    async def _execute(self, *statements: str) -> None:
+        connection = await asyncpg.connect(self.standin.admin_dsn)
+        try:
+            for statement in statements:
+                await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    @staticmethod
+    def _type(logical: LogicalType) -> str:
+        return {Kind.CHAR: "char(12)", Kind.DOUBLE: "double precision"}.get(logical.kind, logical.name)
+
+
+def literal(value: Any) -> str | None:  # noqa: PLR0911
+    """A Python value as both databases read it from text."""
+    match value:
+        case None | str():
+            return value
+        case bool():
+            return str(value).lower()
+        case bytes():
+            return value.hex()
+        case datetime():
+            return value.isoformat(" ")
+        case date() | time():
+            return value.isoformat()
+        case Decimal():
+            return f"{value:f}"
+        case dict() | list():
+            return json.dumps(value)
+        case _:
+            return repr(value)
+
+
+def redshift_options(standin: RedshiftStandin, **changes: Any) -> RedshiftOptions:
+    given: dict[str, Any] = {
+        "host": standin.host,
+        "port": standin.port,
+        "database": standin.database,
+        "user": standin.user,
+        "password": standin.password,
+        "sslmode": "disable",
+        "connect_timeout_seconds": 20,
+        "statement_timeout_seconds": 60,
+        "connections": 2,
+    }
+    return RedshiftOptions(**{**given, **changes})
+
+
+@pytest.fixture(scope="session")
+def local_stack() -> Iterator[ThreadedStack]:
+    with ThreadedStack(options=StackOptions(fast=True)) as stack:
+        yield stack
+
+
+@asynccontextmanager
+async def _closing(harness: Harness) -> AsyncIterator[Harness]:
+    try:
+        yield harness
+    finally:
+        await harness.source.close()
+
+
+@pytest.fixture(params=["memory", "duckdb", pytest.param("redshift", marks=pytest.mark.integration)])
+async def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
+    made: Harness
+    match request.param:
+        case "memory":
+            made = MemoryHarness()
+        case "duckdb":
+            made = DuckDbHarness(tmp_path / "warehouse.duckdb")
+        case _:
+            stack: ThreadedStack = request.getfixturevalue("local_stack")
+            made = RedshiftHarness(stack.stack.source)
+    async with _closing(made) as harness:
+        yield harness

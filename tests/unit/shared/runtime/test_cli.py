@@ -1,0 +1,404 @@
+"""The `qupersync` command: exit codes, words, seams for plugins."""
+
+import asyncio
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from qupersync_shared.kernel.errors import ConfigurationError, DatabaseUnavailableError
+from qupersync_shared.runtime import plugins as plugins_module
+from qupersync_shared.runtime.cli import build_app, guard, guarded
+from qupersync_shared.runtime.cli.app import _debug_first
+from qupersync_shared.runtime.cli.invocation import configuration
+from qupersync_shared.runtime.plugins import BrokenPlugin, CheckRow, Plugin, Plugins, StatusPart, Verdict, discover
+from qupersync_shared.runtime.settings import Configuration
+
+CONFIGURATION = """\
+outbox: {dsn: "postgresql://u:hush@localhost/qupersync"}
+nats: {servers: ["nats://u:hush@127.0.0.1:1"]}
+pipelines:
+  cost: {from: billing.cost, into: public.cost, key: [id], snapshot_every: null}
+"""
+Run = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command in a directory of its own with a valid configuration and the given plugins."""
+    monkeypatch.chdir(tmp_path)
+    for variable in [name for name in os.environ if name.startswith("QUPERSYNC_")]:
+        monkeypatch.delenv(variable)
+    (tmp_path / "qupersync.yaml").write_text(CONFIGURATION)
+
+    def invoke(*arguments: str, plugins: Plugins | None = None) -> Result:
+        return CliRunner().invoke(build_app(plugins or Plugins()), list(arguments))
+
+    return invoke
+
+
+def plugin(name: str = "fake", **parts: Any) -> Plugins:
+    return Plugins(whole=(Plugin(name=name, register=parts.pop("register", lambda _: None), **parts),))
+
+
+# ------------------------------------------------------------------------------------------------------------- guarded
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ConfigurationError("x is missing", place="a.yaml:3", cure="Add x"), 2, "configuration: a.yaml:3: x is missing. Add x\n"),
+        (DatabaseUnavailableError("no answer", cure="Start it"), 1, "error: no answer. Start it\n"),
+        (ZeroDivisionError("division"), 1, "error: ZeroDivisionError: division (a defect, or something unforeseen: --debug shows where)\n"),
+        (KeyboardInterrupt(), 130, ""),
+        (SystemExit(7), 7, ""),
+        (SystemExit("words"), 1, "words\n"),
+        (SystemExit(), 0, ""),
+    ],
+)  # fmt: skip
+def test_errors_become_exit_codes_and_one_line(
+    capsys: pytest.CaptureFixture[str], error: BaseException, code: int, said: str
+) -> None:
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as ending:
+        guarded(main)
+    assert ending.value.code == code
+    assert capsys.readouterr() == ("", said)
+
+
+@pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (4, 4), ("text", 0)])
+def test_what_main_returns_is_the_exit_code(returned: object, code: int) -> None:
+    with pytest.raises(SystemExit) as ending:
+        guarded(lambda: returned)
+    assert ending.value.code == code
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(guard.DEBUG_VARIABLE, "1")
+
+    def main() -> None:
+        raise ZeroDivisionError("division")
+
+    with pytest.raises(SystemExit):
+        guarded(main)
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert said.endswith("error: ZeroDivisionError: division\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "sorted_"),
+    [
+        (["status", "--debug"], ["--debug", "status"]),
+        (["status"], ["status"]),
+        (["run", "--", "--debug"], ["run", "--", "--debug"]),
+    ],
+)
+def test_debug_may_stand_anywhere(given: list[str], sorted_: list[str]) -> None:
+    assert _debug_first(given) == sorted_
+
+
+def command(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    given = {"PATH": os.environ["PATH"], **environ}
+    start = [sys.executable, "-c", "from qupersync_shared.runtime.cli import main; main()"]
+    return subprocess.run(
+        [*start, *arguments], cwd=cwd, env=given, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_the_real_command_ends_without_tracebacks(tmp_path: Path) -> None:
+    version = command("--version", cwd=tmp_path)
+    assert (version.returncode, version.stdout.split()[0]) == (0, "qupersync")
+
+    usage = command("nonsense", cwd=tmp_path)
+    assert usage.returncode == 2
+    assert "No such command 'nonsense'" in usage.stderr
+
+    missing = command("config", "show", cwd=tmp_path)
+    assert (missing.returncode, missing.stdout) == (2, "")
+    assert missing.stderr.startswith("configuration: qupersync.yaml: there is no such file. ")
+    assert "Traceback" not in missing.stderr
+
+    debugged = command("config", "show", "--debug", cwd=tmp_path)
+    assert debugged.returncode == 2
+    assert "Traceback" in debugged.stderr
+
+
+# ------------------------------------------------------------------------------------------------------- init and show
+
+
+def test_init_writes_a_file_that_loads_and_does_not_overwrite(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "new.yaml"
+    assert run("init", str(path)).exit_code == 0
+    assert run("--config", str(path), "config", "show").exit_code == 0
+
+    path.write_text("mine")
+    refused = run("init", str(path))
+    assert isinstance(refused.exception, ConfigurationError)
+    assert "--force" in refused.exception.cure
+    assert path.read_text() == "mine"
+
+    assert run("init", "--force", str(path)).exit_code == 0
+    assert path.read_text().startswith("# qupersync")
+
+
+def test_init_says_why_it_cannot_write(run: Run, tmp_path: Path) -> None:
+    refused = run("init", str(tmp_path / "none" / "a.yaml"))
+    assert isinstance(refused.exception, ConfigurationError)
+    assert "No such file or directory" in refused.exception.message
+
+
+def test_config_show_masks_secrets_and_can_be_loaded_again(run: Run, tmp_path: Path) -> None:
+    shown = run("config", "show")
+    assert shown.exit_code == 0
+    assert "hush" not in shown.output
+    assert "postgresql://u:***@localhost/qupersync" in shown.output
+    again = tmp_path / "again.yaml"
+    again.write_text(shown.output)
+    assert run("config", "show", "--config", str(again)).output == shown.output
+    assert "snapshot_every: null" in shown.output
+
+    as_json = json.loads(run("config", "show", "--json").output)
+    assert as_json["pipelines"]["cost"]["lanes"] == 4
+
+
+# --------------------------------------------------------------------------------------------------------------- check
+
+
+async def good_checks(_: Configuration) -> list[CheckRow]:
+    return [CheckRow(area="target", subject="rights", verdict=Verdict.OK, message="CREATE and TEMP")]
+
+
+async def bad_checks(_: Configuration) -> list[CheckRow]:
+    return [CheckRow(area="target", subject="rights", verdict=Verdict.FAILED, message="no CREATE", cure="GRANT it")]
+
+
+async def broken_checks(_: Configuration) -> list[CheckRow]:
+    raise DatabaseUnavailableError("no answer from db", cure="Start it")
+
+
+def without_nats(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if row["area"] not in {"nats", "configuration"}]
+
+
+def test_check_shows_failures_with_their_cure_and_ends_with_one(run: Run) -> None:
+    result = run("check", plugins=plugin(checks=bad_checks))
+    assert result.exit_code == 1
+    assert "no CREATE" in result.output
+    assert "GRANT it" in result.output
+    assert "checks did not pass" in result.output
+    assert "\x1b[" not in result.output, "no colours when piped"
+
+
+def test_check_as_json(run: Run) -> None:
+    result = run("check", "--json", plugins=plugin(checks=good_checks))
+    document = json.loads(result.output)
+    assert not document["ok"], "NATS is not there"
+    assert without_nats(document["rows"]) == [
+        {"area": "target", "subject": "rights", "verdict": "ok", "message": "CREATE and TEMP", "cure": None}
+    ]
+    [nats] = [row for row in document["rows"] if row["area"] == "nats"]
+    assert nats["verdict"] == "failed"
+    assert "does not answer" in nats["message"]
+    assert "hush" not in result.output
+
+
+def test_a_check_that_breaks_is_unknown_and_never_green(run: Run) -> None:
+    result = run("check", "--json", plugins=plugin("target", checks=broken_checks))
+    [row] = without_nats(json.loads(result.output)["rows"])
+    assert (row["verdict"], row["message"], row["cure"]) == ("unknown", "target: no answer from db", "Start it")
+    assert result.exit_code == 1
+
+
+def test_check_with_a_bad_configuration_ends_with_two(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "qupersync.yaml").write_text("pipelines: {cost: {into: a.b, from: c.d}}\n")
+    plain = run("check")
+    assert isinstance(plain.exception, ConfigurationError)
+    result = run("check", "--json")
+    assert result.exit_code == 2
+    document = json.loads(result.output)
+    assert not document["ok"]
+    assert document["rows"][0]["message"] == "pipelines.cost.key is missing"
+    assert document["rows"][0]["subject"].endswith("qupersync.yaml:1")
+
+
+# -------------------------------------------------------------------------------------------------------------- status
+
+
+def status(run: Run, plugins: Plugins) -> tuple[dict[str, Any], int]:
+    result = run("status", "--json", plugins=plugins)
+    return json.loads(result.output), result.exit_code
+
+
+async def live_status(_: Configuration) -> StatusPart:
+    return StatusPart(
+        pipelines={"cost": {"state": "live", "lag": {"source_seconds": 2.0}, "extraction": {"log": 1, "sequence": 7}}},
+        sections={"outbox": {"records": 0}},
+    )
+
+
+async def failing_status(_: Configuration) -> StatusPart:
+    raise DatabaseUnavailableError("connection to postgresql://u:hush@db refused", cure="Start it")
+
+
+def test_status_gives_reasons_for_failed_probes_and_what_the_others_know(run: Run) -> None:
+    parts = Plugins(
+        whole=(
+            Plugin(name="extractor", register=lambda _: None, status=live_status),
+            Plugin(name="loader", register=lambda _: None, status=failing_status),
+        ),
+        broken=(BrokenPlugin(name="local", reason="ImportError: no module"),),
+    )
+    document, code = status(run, parts)
+    assert code == 1
+    assert "loader: connection to postgresql://u:***@db refused" in document["reasons"]
+    assert "local: its plugin cannot be loaded (ImportError: no module)" in document["reasons"]
+    assert any(
+        reason.startswith("nats: NATS at nats://u:***@127.0.0.1:1 does not answer") for reason in document["reasons"]
+    )
+    assert document["reason"] == "; ".join(document["reasons"])
+    assert {name: probe["verdict"] for name, probe in document["probes"].items()} == {
+        "nats": "unknown",
+        "extractor": "ok",
+        "loader": "unknown",
+    }
+    cost = document["pipelines"]["cost"]
+    assert (cost["state"], cost["lag"]["source_seconds"], cost["extraction"]["sequence"]) == ("live", 2.0, 7)
+    assert document["outbox"] == {"records": 0}
+    assert "hush" not in json.dumps(document)
+
+
+def test_a_probe_that_hangs_costs_three_seconds_and_is_named(run: Run) -> None:
+    async def hanging(_: Configuration) -> StatusPart:
+        while True:
+            try:
+                await asyncio.sleep(600)
+            except asyncio.CancelledError:  # a driver that swallows it
+                await asyncio.sleep(0.2)
+                raise
+
+    began = time.monotonic()
+    document, _ = status(run, plugin("target", status=hanging))
+    assert time.monotonic() - began < 7
+    assert "target: no answer within 3 s" in document["reasons"]
+
+
+def test_a_thread_that_hangs_does_not_keep_the_command(tmp_path: Path) -> None:
+    (tmp_path / "qupersync.yaml").write_text(CONFIGURATION)
+    script = """
+import asyncio, time
+from qupersync_shared.runtime.cli import build_app, guarded
+from qupersync_shared.runtime.plugins import Plugin, Plugins
+async def hanging(_):
+    await asyncio.to_thread(time.sleep, 600)
+app = build_app(Plugins(whole=(Plugin(name="source", register=lambda _: None, status=hanging),)))
+guarded(lambda: app(["status", "--json"]))
+"""
+    began = time.monotonic()
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert time.monotonic() - began < 10
+    assert ended.returncode == 1
+    assert "source: no answer within 3 s" in json.loads(ended.stdout)["reasons"]
+
+
+def test_status_with_a_bad_configuration_still_is_a_document(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "qupersync.yaml").write_text("nats: [\n")
+    result = run("status", "--json")
+    assert result.exit_code == 2
+    assert json.loads(result.output)["reason"].startswith("configuration: qupersync.yaml:2: not YAML")
+
+
+def test_status_for_people_begins_with_the_verdict(run: Run) -> None:
+    result = run("status", plugins=plugin(status=live_status))
+    assert result.exit_code == 1
+    first, second, *_ = result.output.splitlines()
+    assert first.startswith("something is wrong, as of ")
+    assert second.startswith("  nats: NATS at ")
+    assert "cost" in result.output
+    assert "\x1b[" not in result.output
+
+
+def test_watching_goes_on_until_interrupted(tmp_path: Path) -> None:
+    (tmp_path / "qupersync.yaml").write_text(CONFIGURATION)
+    start = [sys.executable, "-c", "from qupersync_shared.runtime.cli import main; main()"]
+    with subprocess.Popen(
+        [*start, "status", "--json", "--watch"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        documents = [json.loads(running.stdout.readline()) for _ in range(2)]
+        running.send_signal(2)
+        running.communicate(timeout=20)
+        assert running.returncode == 0
+    assert documents[0]["as_of"] < documents[1]["as_of"]
+
+
+# ------------------------------------------------------------------------------------------------------------- plugins
+
+
+def test_plugins_add_sub_commands_that_reach_the_configuration(run: Run) -> None:
+    def register(app: typer.Typer) -> None:
+        @app.command("lanes")
+        def lanes(context: typer.Context) -> None:
+            typer.echo(configuration(context).pipelines["cost"].lanes)
+
+    result = run("lanes", plugins=plugin(register=register))
+    assert (result.exit_code, result.output) == (0, "4\n")
+
+
+def test_a_plugin_that_cannot_register_is_reported_and_the_rest_works(run: Run) -> None:
+    def register(_: typer.Typer) -> None:
+        raise RuntimeError("built for another version")
+
+    broken = plugin("old", register=register, status=live_status)
+    document, _ = status(run, broken)
+    assert "old: its plugin cannot be loaded (RuntimeError: built for another version)" in document["reasons"]
+    assert "old" not in document["probes"]
+    rows = json.loads(run("check", "--json", plugins=broken).output)["rows"]
+    assert any(row["area"] == "installation" and row["verdict"] == "failed" for row in rows)
+
+
+def test_discovery_keeps_whole_plugins_and_names_broken_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Point:
+        def __init__(self, name: str, loaded: object) -> None:
+            self.name, self.value, self._loaded = name, f"module:{name}", loaded
+
+        def load(self) -> object:
+            if isinstance(self._loaded, Exception):
+                raise self._loaded
+            return self._loaded
+
+    good = Plugin(name="good", register=lambda _: None)
+    points = [Point("odd", object()), Point("good", good), Point("bad", ImportError("no module named x"))]
+    monkeypatch.setattr(plugins_module, "entry_points", lambda **_: points)
+    found = discover()
+    assert found.whole == (good,)
+    assert [(broken.name, broken.reason) for broken in found.broken] == [
+        ("bad", "ImportError: no module named x"),
+        ("odd", "module:odd is not a Plugin"),
+    ]
+
+
+def test_no_thread_is_left_by_these_tests() -> None:
+    assert all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate())

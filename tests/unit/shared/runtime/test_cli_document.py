@@ -1,0 +1,224 @@
+"""The status document, decided by pure functions."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from qupersync_shared.contracts.envelope import BatchEnvelope, Mode
+from qupersync_shared.contracts.progress import LaneProgress, ProcessHeartbeat
+from qupersync_shared.runtime.cli.document import assemble, merge, nats_part
+from qupersync_shared.runtime.cli.nats_status import NatsFacts, Process, StreamFacts
+from qupersync_shared.runtime.plugins import StatusPart
+
+NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
+
+
+def document(
+    *parts: StatusPart, failures: tuple[str, ...] = (), pipelines: tuple[str, ...] = ("cost",)
+) -> dict[str, Any]:
+    return assemble(pipelines=pipelines, parts=parts, failures=failures, probes={}, now=NOON)
+
+
+def beat(role: str, age: float = 1.0, *, group: str | None = None, troubles: dict[str, str] | None = None) -> Process:
+    heartbeat = ProcessHeartbeat(
+        role=role,
+        instance=f"{role}-1",
+        group=group,
+        started_at=NOON,
+        beat_at=NOON + timedelta(hours=2),  # its clock is wrong, and nobody minds
+        version="1",
+        troubles=troubles or {},
+    )
+    return Process(beat=heartbeat, age_seconds=age)
+
+
+def applied(sequence: int, *, lane: int = 0, log: int = 1, group: str = "main", **more: Any) -> LaneProgress:
+    return LaneProgress(
+        group=group,
+        pipeline="cost",
+        lane=lane,
+        lanes=2,
+        log=log,
+        sequence=sequence,
+        event_id=UUID(int=sequence),
+        applied_at=NOON,
+        honest_time=more.pop("honest_time", NOON - timedelta(seconds=30)),
+        **more,
+    )
+
+
+def published(sequence: int, *, lane: int = 0, log: int = 1) -> BatchEnvelope:
+    return BatchEnvelope(
+        id=uuid4(),
+        source="urn:test",
+        subject="s",
+        time=NOON,
+        pipeline="cost",
+        lane=lane,
+        lanes=2,
+        log=log,
+        sequence=sequence,
+        mode=Mode.INCREMENTAL,
+        row_count=0,
+        key_columns=("id",),
+        schema_fingerprint="f",
+        checksum="c",
+        correlation_id=uuid4(),
+    )
+
+
+def facts(
+    *events: BatchEnvelope, lanes: tuple[LaneProgress, ...] = (), processes: tuple[Process, ...] | None = None
+) -> NatsFacts:
+    stream = StreamFacts(messages=9, bytes=900, bytes_max=1000, last={event.lane: event for event in events})
+    running = (beat("extractor"), beat("loader", group="main")) if processes is None else processes
+    return NatsFacts(at=NOON, streams={"cost": stream}, lanes={"cost": list(lanes)}, processes=list(running))
+
+
+def test_nothing_wrong_means_no_reason() -> None:
+    part = nats_part(["cost"], facts(published(7), lanes=(applied(7),)))
+    found = document(part, StatusPart(pipelines={"cost": {"state": "live"}}))
+    assert (found["reason"], found["reasons"]) == (None, [])
+    assert found["pipelines"]["cost"]["state"] == "live"
+    assert found["pipelines"]["cost"]["lag"] == {
+        "source_seconds": None,
+        "outbox_records": None,
+        "outbox_bytes": None,
+        "stream_events": 0,
+        "freshness_seconds": 30.0,
+    }
+
+
+def test_a_pipeline_nobody_speaks_of_is_unknown() -> None:
+    found = document(failures=("nats: no answer within 3 s",))
+    assert found["pipelines"]["cost"]["state"] == "unknown"
+    assert found["reason"] == "nats: no answer within 3 s"
+
+
+def test_the_worse_state_and_every_reason_stand() -> None:
+    found = document(
+        StatusPart(pipelines={"cost": {"state": "live", "reason": None}}),
+        StatusPart(pipelines={"cost": {"state": "degraded", "reason": "3 rows are quarantined"}}),
+        StatusPart(pipelines={"cost": {"state": "snapshotting", "reason": "the source is slow"}}),
+    )
+    cost = found["pipelines"]["cost"]
+    assert (cost["state"], cost["reason"]) == ("degraded", "3 rows are quarantined; the source is slow")
+    assert found["reason"] == "cost: 3 rows are quarantined; the source is slow"
+
+
+def test_a_pipeline_with_a_reason_is_not_live() -> None:
+    found = document(
+        StatusPart(pipelines={"cost": {"state": "live"}}), StatusPart(pipelines={"cost": {"reason": "target: refused"}})
+    )
+    assert found["pipelines"]["cost"]["state"] == "retrying"
+
+
+def test_lanes_of_several_parts_are_merged_by_number() -> None:
+    found = document(
+        StatusPart(pipelines={"cost": {"lanes": [{"lane": 1, "published_sequence": 9}, {"lane": 0}]}}),
+        StatusPart(pipelines={"cost": {"lanes": [{"lane": 1, "applied_sequence": 8, "published_sequence": None}]}}),
+    )
+    assert found["pipelines"]["cost"]["lanes"] == [
+        {"lane": 0},
+        {"lane": 1, "published_sequence": 9, "applied_sequence": 8},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "merged"),
+    [
+        ({"a": 1}, {"a": None}, {"a": 1}),
+        ({"a": None}, {"a": 1}, {"a": 1}),
+        ({}, {"a": None}, {"a": None}),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}}, {"a": {"b": 1, "c": 3}}),
+        ({"reason": "x"}, {"reason": "x"}, {"reason": "x"}),
+        ({"state": "unknown"}, {"state": "live"}, {"state": "live"}),
+        ({"state": "stalled"}, {"state": "live"}, {"state": "stalled"}),
+        ({"state": "something new"}, {"state": "live"}, {"state": "something new"}),
+    ],
+)
+def test_merging(one: dict[str, Any], other: dict[str, Any], merged: dict[str, Any]) -> None:
+    assert merge(one, other) == merged
+
+
+def cost_of(given: NatsFacts) -> dict[str, Any]:
+    found = document(nats_part(["cost"], given))["pipelines"]["cost"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_a_lane_shows_what_was_published_and_what_the_slowest_group_applied() -> None:
+    lanes = (applied(9), applied(4, group="second"), applied(7, lane=1))
+    cost = cost_of(facts(published(9), published(7, lane=1), lanes=lanes))
+    assert [
+        (lane["published_sequence"], lane["applied_sequence"], lane["waiting_events"]) for lane in cost["lanes"]
+    ] == [
+        (9, 4, 5),
+        (7, 7, 0),
+    ]
+    assert set(cost["lanes"][0]["groups"]) == {"main", "second"}
+    assert cost["lag"]["stream_events"] == 5
+
+
+@pytest.mark.parametrize(
+    ("event", "lane", "waiting"),
+    [
+        (published(9), None, 9),
+        (published(3, log=2), applied(9, log=1), 3),
+        (published(9, log=1), applied(3, log=2), 0),
+        (None, applied(3), None),
+    ],
+)
+def test_what_waits_across_logs(event: BatchEnvelope | None, lane: LaneProgress | None, waiting: int | None) -> None:
+    cost = cost_of(facts(*((event,) if event else ()), lanes=(lane,) if lane else ()))
+    assert cost["lanes"][0]["waiting_events"] == waiting
+
+
+def test_freshness_is_unknown_while_one_lane_withholds_its_time() -> None:
+    assert cost_of(facts(lanes=(applied(1), applied(1, lane=1, honest_time=None))))["lag"]["freshness_seconds"] is None
+    oldest = applied(1, lane=1, honest_time=NOON - timedelta(hours=1))
+    assert cost_of(facts(lanes=(applied(1), oldest)))["lag"]["freshness_seconds"] == 3600
+
+
+def test_troubles_of_lanes_and_living_processes_are_reasons() -> None:
+    processes = (
+        beat("extractor", troubles={"": "source: connection refused", "cost": "source: no grant"}),
+        beat("loader", group="main", troubles={"other": "not this pipeline"}),
+        beat("loader", age=600, group="main", troubles={"": "said by a dead process", "cost": "and this"}),
+    )
+    found = document(nats_part(["cost"], facts(lanes=(applied(1, trouble="target: disk full"),), processes=processes)))
+    assert found["reasons"] == [
+        "extractor extractor-1: source: connection refused",
+        "cost: source: no grant; lane 0: target: disk full",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("processes", "reasons"),
+    [
+        ((), ["no extractor is running", "no loader is running"]),
+        ((beat("extractor"), beat("loader", 40)), ["no loader is alive: the last heartbeat is 40 s old"]),
+        ((beat("extractor"), beat("loader", 40), beat("loader", 2)), []),
+        ((beat("extractor"), beat("loader", group="a"), beat("loader", 99, group="b")), ["no loader of group b is alive: the last heartbeat is 99 s old"]),
+        ((beat("extractor"), beat("loader"), beat("relay", 99)), []),
+    ],
+)  # fmt: skip
+def test_who_is_missed(processes: tuple[Process, ...], reasons: list[str]) -> None:
+    assert document(nats_part(["cost"], facts(processes=processes)))["reasons"] == reasons
+
+
+def test_without_pipelines_nobody_is_missed() -> None:
+    empty = NatsFacts(at=NOON)
+    assert document(nats_part([], empty), pipelines=())["reason"] is None
+
+
+def test_a_missing_and_a_full_stream_are_reasons() -> None:
+    running = [beat("extractor"), beat("loader")]
+    missing = NatsFacts(at=NOON, processes=running)
+    assert "its stream is not declared" in document(nats_part(["cost"], missing))["reason"]
+    full = NatsFacts(
+        at=NOON, processes=running, streams={"cost": StreamFacts(messages=1, bytes=990, bytes_max=1000, last={})}
+    )
+    assert "its stream is full: 990 of 1000 bytes" in document(nats_part(["cost"], full))["reason"]
