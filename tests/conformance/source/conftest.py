@@ -57,7 +57,7 @@ class MemoryHarness:
         self.memory.table(relation, columns).insert(*rows)
         return relation
 
-    async def insert(self, relation: Relation, columns: Sequence[Column], rows: Rows) -> None:  # noqa: ARG002
+    async def insert(self, relation: Relation, columns: Sequence[Column], rows: Rows) -> None:
         self.memory.table(relation).insert(*rows)
 
 

@@ -190,13 +190,15 @@ async def test_every_key_type_pages(warehouse: Any, logical: str) -> None:
 
 @pytest.mark.parametrize("logical", ["integer", "date", "timestamptz"])
 async def test_every_cursor_type_pages(warehouse: Any, logical: str) -> None:
-    values: list[Any] = {
+    cursors: dict[str, list[Any]] = {
         "integer": [-5, 0, 0, 9],
         "date": [date(2023, 12, 31), date(2024, 1, 1), date(2024, 1, 1), date(2024, 2, 29)],
         "timestamptz": [datetime(2024, 1, 1, h, 0, 0, 1, tzinfo=UTC) for h in (0, 1, 1, 2)],
-    }[logical]
+    }
     schema = RowSchema(columns=(ID, column("c", logical)), key=("id",))
-    relation = await warehouse.create(schema.columns, [{"id": n, "c": value} for n, value in enumerate(values)])
+    relation = await warehouse.create(
+        schema.columns, [{"id": n, "c": value} for n, value in enumerate(cursors[logical])]
+    )
     upto = await warehouse.source.highest(relation, schema.column("c"))
     assert [row["id"] for row in await by_cursor(warehouse.source, relation, schema, "c", upto, 1)] == [0, 1, 2, 3]
 

@@ -184,10 +184,11 @@ async def test_far_moments_are_exact(source: RedshiftSource, tables: Any) -> Non
     table = await tables.make(
         "SELECT 1 AS id, date '0044-03-15 BC' AS d, timestamp '12024-02-29 01:02:03.000004' AS t, "
         "timestamptz '0001-01-01 00:00:00+00 BC' AS z "
-        "UNION ALL SELECT 2, date '5874897-12-31', timestamp '4713-01-01 00:00:00 BC', timestamptz '2024-01-01 00:00:00Z'"
+        "UNION ALL SELECT 2, date '5874897-12-31', timestamp '4713-01-01 00:00:00 BC', timestamptz '2024-01-01 00:00Z'"
     )
     batch = await whole(source, table)
-    assert batch.column("d").cast(pa.int32()).to_pylist() == [-735160, 2145042905]
+    days = await tables.admin.fetch(f"SELECT d - date '1970-01-01' AS days FROM {table} ORDER BY id")
+    assert batch.column("d").cast(pa.int32()).to_pylist() == [row["days"] for row in days]
     assert [batch.column(name).cast(pa.string()).to_pylist() for name in "tz"] == [
         ["12024-02-29 01:02:03.000004", "-4712-01-01 00:00:00.000000"],
         ["0000-01-01 00:00:00.000000Z", "2024-01-01 00:00:00.000000Z"],

@@ -168,7 +168,12 @@ class ExtractorDatabase:
 
     def rewind(self, lane: Lane, log: Log, from_sequence: Sequence) -> Generation | None:
         row = self.relay.get(lane)
-        if row is None or row.cursor.log != log or self.state.log != log or (log, lane, from_sequence) not in self.outbox:
+        if (
+            row is None
+            or row.cursor.log != log
+            or self.state.log != log
+            or (log, lane, from_sequence) not in self.outbox
+        ):
             return None
         cursor = replace(
             row.cursor,

@@ -54,7 +54,9 @@ def check_target(world: "World", *, deletes: bool) -> None:
     """Promise L: every row of the source stands in every target; after a snapshot, nothing else does."""
     for group, target in world.targets.items():
         have = target.content()
-        wrong = {number: (row, have.get(number)) for number, row in world.source.rows.items() if have.get(number) != row}
+        wrong = {
+            number: (row, have.get(number)) for number, row in world.source.rows.items() if have.get(number) != row
+        }
         if wrong:
             raise BrokenPromiseError(f"L: group {group}: key → (source, target): {wrong}")
         extra = sorted(set(have) - set(world.source.rows))

@@ -14,7 +14,7 @@ from tests.properties.simulation.world import World
 
 DRAIN_TICKS = 400
 DRAIN_PUBLISHES = 900
-RESENDS = 8
+RESENDS = 6
 STEPS_PER_RESEND = 25
 _PARTS: Final = ("write", "tick", "extract", "relay", "load", "beat", "keep alive", "ask", "fault")
 
@@ -148,7 +148,9 @@ def _deliver_the_rest(world: World) -> None:
     for _ in range(DRAIN_TICKS):
         world.source.tick()
         _relay_and_load(world)
-        waiting = [(group, lane) for group in world.targets for lane in world.lanes if world.stream.pending(group, lane)]
+        waiting = [
+            (group, lane) for group in world.targets for lane in world.lanes if world.stream.pending(group, lane)
+        ]
         if not waiting:
             break
     else:

@@ -76,9 +76,7 @@ def _sweeps_begin_at_the_cursor(
     return planning.plan_incremental(moved, pipeline, at, high_time=high_time)
 
 
-def _nothing_is_swept(
-    state: Extraction, pipeline: Pipeline, at: Horizon, *, high_time: Any
-) -> planning.IncrementalRun:
+def _nothing_is_swept(state: Extraction, pipeline: Pipeline, at: Horizon, *, high_time: Any) -> planning.IncrementalRun:
     run = planning.plan_incremental(state, pipeline, at, high_time=high_time)
     return replace(run, after=state.cursor, sweep=None, completes_at=high_time)
 
@@ -132,40 +130,80 @@ def _older_generations_are_gone_after(cursor: RelayCursor, top: StreamTop | None
 
 _LOSSES: Final = frozenset({Fault.MESSAGES_LOST, Fault.REDELIVERY, Fault.CRASH})
 _RESTORES: Final = frozenset({Fault.EXTRACTOR_RESTORED, Fault.STREAM_RESTORED})
+_STRICKEN: Final = {"pace": Pace(write=12, tick=14, fault=14)}
+_BEHIND: Final = {"groups": 2, "pace": Pace(extract=40, relay=40, load=8, fault=12)}
 _RACES: Final = frozenset({Fault.LEASE_STOLEN, Fault.CRASH})
 
 TEETH: Final = (
     Tooth(name="no judge", rules=Rules(judge=_everything_applies), faults=frozenset({Fault.LATE_DUPLICATE})),
     Tooth(name="duplicates apply", rules=Rules(judge=_duplicates_apply), faults=frozenset({Fault.LATE_DUPLICATE})),
-    Tooth(name="gaps apply", rules=Rules(judge=_gaps_apply), faults=_LOSSES),
+    Tooth(name="gaps apply", rules=Rules(judge=_gaps_apply), faults=_LOSSES, options=_STRICKEN),
     Tooth(name="baseline anywhere", rules=Rules(judge=_any_snapshot_page_is_a_baseline), faults=_LOSSES),
-    Tooth(name="fork ignored", rules=Rules(judge=_forks_are_ignored), faults=_RESTORES),
+    Tooth(
+        name="fork ignored",
+        rules=Rules(judge=_forks_are_ignored),
+        faults=frozenset({Fault.EXTRACTOR_LOST, Fault.STREAM_RECREATED}),
+        options={"page_rows": 1, "pace": Pace(write=16, tick=14, extract=40, relay=40, load=40, fault=6)},
+    ),
     Tooth(name="no greater log", rules=Rules(compare=_nobody_is_compared_with), faults=_RESTORES),
-    Tooth(name="log left lane by lane", rules=Rules(log_is_left_by_all_lanes=False),
-          faults=frozenset({Fault.LANES_CHANGED, Fault.LATE_DUPLICATE})),
-    Tooth(name="slot not stored", rules=Rules(slots_are_stored=False), faults=frozenset({Fault.LANES_CHANGED})),
+    Tooth(
+        name="log left lane by lane",
+        rules=Rules(log_is_left_by_all_lanes=False),
+        faults=frozenset({Fault.LANES_CHANGED, Fault.LATE_DUPLICATE}),
+    ),
+    Tooth(
+        name="slot not stored",
+        rules=Rules(slots_are_stored=False),
+        faults=frozenset({Fault.LANES_CHANGED}),
+        options={"pace": Pace(write=16)},
+    ),
     Tooth(name="honest time not withheld", rules=Rules(next_watermark=_honest_time_is_not_withheld), faults=_LOSSES),
     Tooth(name="ack before commit", rules=Rules(ack_follows_commit=False), faults=frozenset({Fault.CRASH})),
-    Tooth(name="watermark outside the transaction", rules=Rules(watermark_commits_with_rows=False),
-          faults=frozenset({Fault.CRASH})),
+    Tooth(
+        name="watermark outside the transaction",
+        rules=Rules(watermark_commits_with_rows=False),
+        faults=frozenset({Fault.CRASH}),
+        options=_STRICKEN,
+    ),
     Tooth(name="deletes without range", rules=Rules(deletes_keep_to_the_range=False)),
     Tooth(name="no fencing token", rules=Rules(fencing_token=False), faults=_RACES),
     Tooth(name="records outside the transaction", rules=Rules(page_in_one_transaction=False), faults=_RACES),
-    Tooth(name="failed commit passed over", rules=Rules(failure_discards_what_was_read_after=False),
-          faults=frozenset({Fault.COMMIT_LOST}), options={"oldest_open_visible": True, "lookback": 0}),
+    Tooth(
+        name="failed commit passed over",
+        rules=Rules(failure_discards_what_was_read_after=False),
+        faults=frozenset({Fault.COMMIT_LOST}),
+        options={
+            "cursor": Cursor.INSTANT,
+            "oldest_open_visible": True,
+            "lookback": 0,
+            "lag": 1,
+            "page_rows": 2,
+            "pace": Pace(write=16, tick=14, extract=40),
+        },
+    ),
     Tooth(name="read ahead of an incremental run", rules=Rules(nothing_is_read_ahead_of_an_incremental_run=False)),
     Tooth(name="horizon taken at the end", rules=Rules(horizon_is_taken_first=False)),
-    Tooth(name="first cursor is the snapshot's end", rules=Rules(commit_page=_first_cursor_is_the_last_page),
-          options={"cursor": Cursor.INSTANT, "oldest_open_visible": True, "lookback": 0}),
-    Tooth(name="sweep begins at the cursor", rules=Rules(plan_incremental=_sweeps_begin_at_the_cursor),
-          options={"cursor": Cursor.INSTANT, "lag": 1, "pace": Pace(tick=8, extract=40)}),
+    Tooth(
+        name="first cursor is the snapshot's end",
+        rules=Rules(commit_page=_first_cursor_is_the_last_page),
+        options={"cursor": Cursor.INSTANT, "oldest_open_visible": True, "lookback": 0},
+    ),
+    Tooth(
+        name="sweep begins at the cursor",
+        rules=Rules(plan_incremental=_sweeps_begin_at_the_cursor),
+        options={"cursor": Cursor.INSTANT, "lag": 1, "pace": Pace(tick=8, extract=40)},
+    ),
     Tooth(name="no sweep", rules=Rules(plan_incremental=_nothing_is_swept)),
     Tooth(name="sweep claims its beginning", rules=Rules(plan_incremental=_a_sweep_claims_its_beginning)),
     Tooth(name="stale pages commit", rules=Rules(commit_page=_stale_pages_commit, fencing_token=False), faults=_RACES),
     Tooth(name="cursor goes back", rules=Rules(advance=_cursor_goes_back)),
     Tooth(name="no stream fence", rules=Rules(stream_fence=False), faults=_RACES),
     Tooth(name="own place kept after a refusal", rules=Rules(reconcile=_own_place_is_kept), faults=_RACES),
-    Tooth(name="rewind undone by older generations", rules=Rules(reconcile=_older_generations_are_gone_after), faults=_LOSSES),
+    Tooth(
+        name="rewind undone by older generations",
+        rules=Rules(reconcile=_older_generations_are_gone_after),
+        faults=_LOSSES,
+    ),
     Tooth(name="cursor stored blindly", rules=Rules(cursor_is_compared=False), faults=_LOSSES | _RACES),
-    Tooth(name="resend without bound", rules=Rules(resend_is_asked_for_once=False), faults=_LOSSES),
+    Tooth(name="resend without bound", rules=Rules(resend_is_asked_for_once=False), faults=_LOSSES, options=_BEHIND),
 )

@@ -50,11 +50,12 @@ _log = get_logger(__name__)
 # ----------------------------------------------------------------------------------------------------------- connecting
 
 
-async def connect(section: NatsSection, *, name: str, timeout: float = 5) -> Client:
+async def connect(section: NatsSection, *, name: str, timeout: float = 5, once: bool = False) -> Client:
     """A connected client that reconnects for ever; StreamUnavailableError, with the reason, within `timeout` seconds.
 
     Nothing is buffered while the connection is down: a publish fails at once instead of arriving late. A server that
-    refuses the credentials later closes the client for good: `Connection` makes a new one.
+    refuses the credentials later closes the client for good: `Connection` makes a new one. `once` is for probes: no
+    server is tried for a third time, and a lost connection stays lost.
     """
     client = Client()
     reporter = _Reporter(name, client)
@@ -66,8 +67,9 @@ async def connect(section: NatsSection, *, name: str, timeout: float = 5) -> Cli
                 name=name,
                 user=section.user,
                 password=password,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=1,
+                allow_reconnect=not once,
+                max_reconnect_attempts=1 if once else -1,
+                reconnect_time_wait=0 if once else 1,
                 ping_interval=_PING_SECONDS,
                 max_outstanding_pings=2,
                 pending_size=0,

@@ -201,10 +201,13 @@ def test_troubles_of_lanes_and_living_processes_are_reasons() -> None:
         ((), ["no extractor is running", "no loader is running"]),
         ((beat("extractor"), beat("loader", 40)), ["no loader is alive: the last heartbeat is 40 s old"]),
         ((beat("extractor"), beat("loader", 40), beat("loader", 2)), []),
-        ((beat("extractor"), beat("loader", group="a"), beat("loader", 99, group="b")), ["no loader of group b is alive: the last heartbeat is 99 s old"]),
+        (
+            (beat("extractor"), beat("loader", group="a"), beat("loader", 99, group="b")),
+            ["no loader of group b is alive: the last heartbeat is 99 s old"],
+        ),
         ((beat("extractor"), beat("loader"), beat("relay", 99)), []),
     ],
-)  # fmt: skip
+)
 def test_who_is_missed(processes: tuple[Process, ...], reasons: list[str]) -> None:
     assert document(nats_part(["cost"], facts(processes=processes)))["reasons"] == reasons
 

@@ -213,7 +213,8 @@ class ApplyEvent:
             case Apply() | AlreadyApplied():
                 return Ack(cause=Cause.ALREADY_APPLIED)
             case AwaitBaseline():
-                return Ack(cause=Cause.AWAITS_BASELINE)
+                waits = f"lane {event.lane} waits for the first page of a snapshot"
+                return Ack(cause=Cause.AWAITS_BASELINE, trouble=waits)
             case Gap(expected=expected):
                 return await self._gap(event, expected, delivery)
             case Fork():

@@ -71,7 +71,7 @@ class BaselineKeeper:
 
 
 def _has_begun(pipeline: TargetPipeline, lane: Lane, state: PipelineState | None) -> bool:
-    """Whether nothing need be asked for the lane: it has a watermark in the pipeline's log, or the log lacks the lane."""
+    """Whether nothing need be asked: the lane has a watermark in the pipeline's log, or the log has no such lane."""
     if state is None or state.log is None or state.lanes is None:
         return lane >= pipeline.lanes
     known = state.watermarks.get(lane)

@@ -12,11 +12,11 @@ from qupersync_loader.application.ports import LaneFeed, Parked, PipelineState, 
 from qupersync_loader.application.report import Reporter
 from qupersync_loader.application.rotation import LaneRef, Rotation
 from qupersync_loader.application.serve import Slots
-from qupersync_loader.application.troubles import PARKED, STREAM, TARGET, Troubles
+from qupersync_loader.application.troubles import PARKED, STATE, STREAM, Troubles, lane_place
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_shared.contracts.progress import HEARTBEAT_SECONDS
 from qupersync_shared.kernel.errors import QupersyncError
-from qupersync_shared.kernel.ids import GroupName, PipelineName
+from qupersync_shared.kernel.ids import GroupName, Lane, PipelineName
 from qupersync_shared.runtime.lifecycle import Stop
 from qupersync_shared.runtime.logs import describe, get_logger
 from qupersync_shared.runtime.retry import Backoff
@@ -24,6 +24,8 @@ from qupersync_shared.runtime.retry import Backoff
 _DISCOVER_SECONDS: Final = 30.0
 _DRAIN_SECONDS: Final = 0.3
 _BEAT_MIN_SECONDS: Final = 0.2
+
+_STUCK: Final = (Cause.STALLED, Cause.FORKED, Cause.RESENT)
 
 _log = get_logger(__name__)
 
@@ -67,6 +69,7 @@ class Loader:
         self._baselines = baselines
         self._reporter = reporter
         self._troubles = troubles
+        self._seen: dict[tuple[PipelineName, Lane], tuple[int, int]] = {}
 
     async def run(self, stop: Stop) -> None:
         """Loads until the stop is requested; every slot ends after the event it is at."""
@@ -125,7 +128,7 @@ class Loader:
         while True:
             try:
                 await self._beat()
-            except Exception:  # a defect in telling must not end the loading
+            except Exception:  # noqa: BLE001  # a defect in telling must not end the loading
                 _log.exception("report_failed")
             await asyncio.sleep(_BEAT_MIN_SECONDS)
             await self._troubles.changed(HEARTBEAT_SECONDS - _BEAT_MIN_SECONDS)
@@ -138,19 +141,28 @@ class Loader:
                 known = await self._target.states(self._group)
             states = {name: known[name] for name in names if name in known}
         except QupersyncError as error:
-            self._troubles.set(names, TARGET, describe(error))
+            self._troubles.set(names, STATE, describe(error))
         except TimeoutError:
-            self._troubles.set(names, TARGET, f"it did not answer within {HEARTBEAT_SECONDS:g} s")
+            self._troubles.set(names, STATE, f"it did not answer within {HEARTBEAT_SECONDS:g} s")
         else:
-            self._troubles.set(names, TARGET, None)
+            self._troubles.set(names, STATE, None)
             for name, state in states.items():
                 self._troubles.set([name], PARKED, _degraded(state.parked))
+                self._forget_overcome(name, state)
         try:
             await self._reporter.report(states)
             if states is not None:
                 await self._baselines.look(self._rotation.lanes, states)
         except QupersyncError as error:
             _log.debug("progress_not_told", error=error)
+
+    def _forget_overcome(self, name: PipelineName, state: PipelineState) -> None:
+        """A lane that has moved on, in whichever process, has left its trouble behind."""
+        for lane, progress in state.watermarks.items():
+            place = (progress.log, progress.sequence)
+            if self._seen.get((name, lane), place) != place:
+                self._troubles.set([name], lane_place(lane), None)
+            self._seen[name, lane] = place
 
     # ---------------------------------------------------------------------------------------------- draining
 
@@ -182,17 +194,19 @@ class Loader:
         last = self._slots.last.get(ref)
         if isinstance(last, Nak) and last.halted:
             return True
-        if isinstance(last, Ack) and last.cause is Cause.RESENT:
+        awaited = isinstance(last, Ack) and last.cause is Cause.RESENT
+        if awaited and self._troubles.reason(ref[0].name, lane_place(ref[1])) is not None:
             return False  # what was asked for is on its way
         return (await self._feed.backlog(*ref)).drained
 
     def _blocked(self) -> list[str]:
+        """What keeps lanes from going on, as far as nobody has overcome it since."""
         blocked = []
         for (pipeline, lane), last in self._slots.last.items():
-            if isinstance(last, Nak):
-                blocked.append(f"{pipeline.name}, lane {lane}: {last.reason}")
-            elif last.cause in (Cause.STALLED, Cause.FORKED, Cause.RESENT):
-                blocked.append(f"{pipeline.name}: {last.trouble}")
+            reason = self._troubles.reason(pipeline.name, lane_place(lane))
+            stuck = isinstance(last, Nak) or last.cause in _STUCK
+            if stuck and reason is not None:
+                blocked.append(f"{pipeline.name}, {reason}")
         return sorted(blocked)
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from qupersync_loader.application.apply_event import ApplyEvent
 from qupersync_loader.application.outcome import Ack, Cause, Nak, Outcome, nak
@@ -19,8 +20,8 @@ from qupersync_shared.runtime.lifecycle import Stop
 from qupersync_shared.runtime.logs import describe, get_logger
 from qupersync_shared.runtime.retry import Backoff
 
-_BACKOFF_FIRST_SECONDS = 0.2
-_BACKOFF_CAP_SECONDS = 2.0  # so that work goes on within seconds of a recovery
+_BACKOFF_FIRST_SECONDS: Final = 0.2
+_BACKOFF_CAP_SECONDS: Final = 2.0  # so that work goes on within seconds of a recovery
 
 _log = get_logger(__name__)
 
@@ -71,7 +72,7 @@ class Slots:
             except QupersyncError as error:
                 self._note(ref[0], error)
                 await stop.wait(backoff.next())
-            except Exception:  # a defect at one lane must not end the slot
+            except Exception:  # noqa: BLE001  # a defect at one lane must not end the slot
                 _log.exception("turn_failed", pipeline=ref[0].name, lane=ref[1])
                 await stop.wait(backoff.next())
             finally:
@@ -111,7 +112,7 @@ class Slots:
         async with self._prolonged(delivery):
             try:
                 return await self._use_cases[pipeline.name](lane, delivery, session)
-            except Exception as error:  # a defect: the lane is held, and says so, instead of losing the event
+            except Exception as error:  # noqa: BLE001  # a defect: the lane is held, and says so, instead of losing the event
                 _log.exception("event_failed", pipeline=pipeline.name, lane=lane)
                 return nak(f"a defect: {describe(error)}", delivery.attempt, halted=True)
 

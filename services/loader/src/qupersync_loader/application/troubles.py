@@ -7,9 +7,11 @@ from typing import Final
 from qupersync_shared.kernel.ids import Lane, PipelineName
 
 TARGET: Final = "target"
+STATE: Final = "target state"
 STREAM: Final = "stream"
 PARKED: Final = "parked"
 _SHOWN: Final = 3
+_SPOKEN: Final = {TARGET: "target", STATE: "target", STREAM: "stream"}
 
 
 def lane_place(lane: Lane) -> str:
@@ -42,8 +44,10 @@ class Troubles:
         """One line for every pipeline that has a trouble: the target's first, then the stream's, then its lanes'."""
         gathered: dict[str, list[str]] = {}
         for (pipeline, place), reason in sorted(self._reasons.items(), key=lambda item: _rank(item[0][1])):
-            text = f"{place}: {reason}" if place in (TARGET, STREAM) else reason
-            gathered.setdefault(pipeline, []).append(text)
+            text = f"{_SPOKEN[place]}: {reason}" if place in _SPOKEN else reason
+            reasons = gathered.setdefault(pipeline, [])
+            if text not in reasons:
+                reasons.append(text)
         return {
             pipeline: "; ".join(reasons[:_SHOWN])
             + (f"; and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else "")
@@ -65,4 +69,4 @@ class Troubles:
 
 
 def _rank(place: str) -> tuple[int, str]:
-    return {TARGET: 0, STREAM: 1, PARKED: 3}.get(place, 2), place
+    return {TARGET: 0, STATE: 0, STREAM: 1, PARKED: 3}.get(place, 2), place

@@ -76,7 +76,7 @@ async def check_nats(configuration: Configuration) -> list[CheckRow]:
     if section is None:
         return [_row("section", Verdict.FAILED, "missing", "Write `nats: {servers: [nats://localhost:4222]}`")]
     try:
-        client = await connect(section, name="qupersync-check", timeout=5)
+        client = await connect(section, name="qupersync-check", timeout=5, once=True)
     except StreamUnavailableError as error:
         return [_row("server", Verdict.FAILED, error.message, error.cure)]
     try:

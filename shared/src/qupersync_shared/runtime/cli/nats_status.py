@@ -55,7 +55,7 @@ class NatsFacts:
 
 async def read_nats(section: NatsSection, configuration: Configuration) -> NatsFacts:
     """The facts; StreamUnavailableError with the reason when they cannot be read."""
-    client = await connect(section, name="qupersync-status", timeout=_CONNECT_SECONDS)
+    client = await connect(section, name="qupersync-status", timeout=_CONNECT_SECONDS, once=True)
     try:
         slots = asyncio.Semaphore(_CONCURRENT_MAX)
         names = list(configuration.pipelines)

@@ -88,7 +88,10 @@ class DuckDbDialect:
             case Kind.VARCHAR | Kind.TIMETZ:
                 return "CAST(" + expression + " AS VARCHAR)"
             case Kind.SUPER:
-                return "CAST(to_json(" + expression + ") AS VARCHAR)"
+                # JSON as it was written: to_json would make doubles of its long numbers.
+                nested = "CAST(to_json(" + expression + ") AS VARCHAR)"
+                written = "CAST(" + expression + " AS VARCHAR)"
+                return "CASE WHEN typeof(" + expression + ") = 'JSON' THEN " + written + " ELSE " + nested + " END"
             case Kind.UUID:
                 return "unhex(replace(CAST(" + expression + " AS VARCHAR), '-', ''))"
             case _:

@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from qupersync_loader.application.fitting import Refused, Widen, fit
+from qupersync_loader.application.fitting import Fits, Refused, Widen, fit
 from qupersync_loader.application.ports import Parked, PipelineState
 from qupersync_loader.domain.pipeline import SchemaPolicy, TargetPipeline
 from qupersync_loader.infrastructure.memory.store import MemoryStore
-from qupersync_loader.infrastructure.memory.tables import PipelineStore, new_table
+from qupersync_loader.infrastructure.memory.tables import PipelineStore, Table, new_table
 from qupersync_loader.infrastructure.memory.work import MemoryWork
 from qupersync_shared.contracts.progress import LaneProgress
-from qupersync_shared.contracts.schema import RowSchema
+from qupersync_shared.contracts.schema import Column, RowSchema
 from qupersync_shared.kernel.errors import SchemaRefusedError
 from qupersync_shared.kernel.ids import GroupName, Lane, Log, PipelineName
 
@@ -26,7 +26,7 @@ class MemorySession:
     def is_prepared(self, schema: RowSchema) -> bool:
         table = self._store.tables.get(self._pipeline.target)
         known = self._pipeline.name in self._store.pipelines
-        return known and table is not None and all(table.types.get(c.name) == c.type.postgres for c in schema.columns)
+        return known and table is not None and all(_holds(table, column) for column in schema.columns)
 
     async def prepare(self, schema: RowSchema) -> None:
         self._store.answer()
@@ -60,6 +60,11 @@ class MemorySession:
             yield work
         finally:
             work.release()
+
+
+def _holds(table: Table, column: Column) -> bool:
+    held = table.types.get(column.name)
+    return held is not None and isinstance(fit(held, column.type), Fits)
 
 
 class MemoryTarget:

@@ -99,7 +99,9 @@ class PostgresTarget:
                 driver = (await connection.get_raw_connection()).driver_connection
                 if driver is None:
                     raise DatabaseUnavailableError("the pool handed out a connection that is closed")
-                await driver.execute("SELECT 1")  # the driver's own: no transaction is begun for it
+                # The driver's own statement: no transaction is begun for it.
+                if await driver.fetchval("SELECT to_regclass('public.qupersync_watermark') IS NULL"):
+                    raise _not_migrated()
                 yield PostgresSession(connection, pipeline, self._knowledge)
 
     async def states(self, group: GroupName) -> Mapping[PipelineName, PipelineState]:
@@ -111,6 +113,12 @@ class PostgresTarget:
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+
+def _not_migrated() -> DatabaseUnavailableError:
+    return DatabaseUnavailableError(
+        "the target database has none of the loader's tables", cure="Run `qupersync-loader migrate`"
+    )
 
 
 def states_of(group: GroupName, lanes: Any, parked: Any) -> dict[PipelineName, PipelineState]:
