@@ -30,7 +30,7 @@ BRISK = {
     "page_rows": 500,
     "snapshot_every": None,
 }
-QUICK = {"extractor": {"lease": "3s"}, "loader": {"ack_wait": "3s"}}
+QUICK = {"extractor": {"lease": "3s"}, "loader": {"ack_wait": "5s"}}
 COLUMNS = """
     id bigint NOT NULL, name varchar(100), amount numeric(18, 6), ratio double precision, tags super, day date,
     flag boolean, updated_at timestamp

@@ -1,7 +1,7 @@
 """Every adapter of `Source`, behind one harness that makes tables: memory, DuckDB, and the real Redshift driver."""
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -20,7 +20,6 @@ from qupersync_extractor.infrastructure.sources.duckdb import DuckDbSource
 from qupersync_extractor.infrastructure.sources.paging_sql import quoted
 from qupersync_extractor.infrastructure.sources.redshift import RedshiftSource
 from qupersync_extractor.infrastructure.sources.redshift_connection import RedshiftOptions
-from qupersync_local.stack import StackOptions
 from qupersync_local.standin import RedshiftStandin
 from qupersync_local.threaded import ThreadedStack
 from qupersync_shared.contracts.schema import Column
@@ -176,12 +175,6 @@ def redshift_options(standin: RedshiftStandin, **changes: Any) -> RedshiftOption
         "connections": 2,
     }
     return RedshiftOptions(**{**given, **changes})
-
-
-@pytest.fixture(scope="session")
-def local_stack() -> Iterator[ThreadedStack]:
-    with ThreadedStack(options=StackOptions(fast=True)) as stack:
-        yield stack
 
 
 @asynccontextmanager

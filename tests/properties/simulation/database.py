@@ -51,11 +51,14 @@ class ExtractorDatabase:
 
     # --------------------------------------------------------------------------------------------------- registry
 
-    def acquire(self, owner: str, now: int, *, steal: bool) -> FencingToken | None:
-        """The lease under a greater token if it is free, expired, this owner's, or stolen by a fault."""
+    def acquire(self, owner: str, now: int, *, stamp: int, steal: bool) -> FencingToken | None:
+        """The lease under a greater token if it is free, expired, this owner's, or stolen by a fault.
+
+        `stamp` is the clock, finely: a token that a database gave before it was restored never comes again.
+        """
         if not steal and self.owner not in (None, owner) and now < self.until:
             return None
-        self.token = FencingToken(self.token + 1)
+        self.token = FencingToken(max(self.token + 1, stamp))
         self.owner, self.until = owner, now + LEASE_TICKS
         return self.token
 

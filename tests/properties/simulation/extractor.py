@@ -69,16 +69,18 @@ class Extractor:
     def _whole_run(self) -> Step:
         world = self._world
         database = world.database
-        token = database.acquire(self._name, world.source.now, steal=world.happens(Fault.LEASE_STOLEN, 0.3))
+        token = database.acquire(
+            self._name, world.source.now, stamp=world.stamp(), steal=world.happens(Fault.LEASE_STOLEN, 0.3)
+        )
         if token is None:
             return
         self._token = token
         forced, database.requested = database.requested, None
-        yield
-        forked, sightings = database.forked, self._sightings()
-        yield
-        state = self._settle(sightings, forked)
         while True:
+            yield
+            forked, sightings = database.forked, self._sightings()
+            yield
+            state = self._settle(sightings, forked)
             now = world.moment(world.source.now)
             pipeline = world.options.pipeline(state.lanes)
             due = world.rules.plan(state, pipeline, fingerprint=world.fingerprint, now=now, forced=forced)
@@ -281,7 +283,7 @@ class KeepAlive:
         world, database = self._world, self._world.database
         if database.state.sequence == 0 or not world.idle(database.state):
             return
-        token = database.acquire("keep-alive", world.source.now, steal=False)
+        token = database.acquire("keep-alive", world.source.now, stamp=world.stamp(), steal=False)
         if token is None:
             return
         self._extractor.beat(token)

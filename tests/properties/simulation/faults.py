@@ -140,12 +140,13 @@ class Faults:
         world.say(f"stream loses {[int(message.sequence) for message in lost]} of lane {lane}")
 
     def _late_duplicate(self) -> None:
-        """Some event that was published is delivered once more, out of order."""
+        """Some event that a group has seen, or will see, is delivered out of order."""
         world = self.world
-        if not world.published:
-            return
-        event = world.random.choice(list(world.published.values()))
         group = world.random.choice(sorted(world.targets))
+        known = world.deliverable(group)
+        if not known:
+            return
+        event = world.random.choice(known)
         target = world.targets[group]
         mark = target.watermarks.get(event.lane)
         before = target.content()

@@ -89,7 +89,20 @@ class Loader:
             case Fork():
                 world.say(f"{self._name}: fork: {event}")
                 check_no_loss_was_seen(world, event, verdict)
-                return world.report_fork(event.log)
+                return self._report_fork(message)
+
+    def _report_fork(self, message: Message) -> bool:
+        """Once it is accepted, what follows in this past is not asked for again."""
+        event = message.event
+        if not self._world.report_fork(event.log):
+            return False
+        self._resends.remember(
+            event.lane, Resend(log=event.log, expected=event.sequence, generation=None, asked_at=self._now())
+        )
+        return True
+
+    def _now(self) -> datetime:
+        return _EPOCH + self._world.source.now * _TICK
 
     def _apply_in_two(self, message: Message) -> Generator[None, None, bool]:
         """The watermark first, in a transaction of its own: only a tooth does this."""
@@ -104,7 +117,7 @@ class Loader:
 
     def _ask_for_resend(self, message: Message, expected: Sequence) -> bool:
         world, event = self._world, message.event
-        now = _EPOCH + world.source.now * _TICK
+        now = self._now()
         if world.rules.resend_is_asked_for_once and self._resends.covers(facts(message), expected, now) is not None:
             return True
         reply = world.ask_for_resend(event.lane, event.log, expected)

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from qupersync_loader.domain.events import EventFacts
-from qupersync_loader.domain.judge import Apply, Verdict
+from qupersync_loader.domain.judge import AlreadyApplied, Apply, Verdict
 from qupersync_loader.domain.watermark import Watermark
 from qupersync_shared.contracts.envelope import Mode
 from qupersync_shared.contracts.slots import lane_of_slot
-from qupersync_shared.kernel.ids import Lane, Log
+from qupersync_shared.kernel.ids import EventId, Lane, Log
 from tests.properties.simulation.events import BrokenPromiseError, Event, Message, Row, lane_of, slot
 from tests.properties.simulation.options import KEYS
 from tests.properties.simulation.rules import Rules
@@ -27,7 +27,9 @@ class StoredRow:
 
 @dataclass(slots=True, kw_only=True)
 class Target:
-    """`looked` and `cleaned` are the referee's: the look each key reflects, and since when a lane's deletes are in."""
+    """The last three are the referee's: the look each key reflects, since when a lane's deletes are in, and every event
+    that was ever applied here (a restore does not undo that).
+    """
 
     rules: Rules
     log: Log | None = None
@@ -36,6 +38,7 @@ class Target:
     table: dict[int, StoredRow] = field(default_factory=dict)
     looked: dict[int, int] = field(default_factory=dict)
     cleaned: dict[Lane, tuple[int, datetime]] = field(default_factory=dict)
+    handled: dict[EventId, Event] = field(default_factory=dict)
 
     def copy(self) -> "Target":
         return replace(
@@ -63,6 +66,8 @@ class Target:
         if isinstance(verdict, Apply):
             self.write_rows(message.event)
             self.write_watermark(message)
+        if isinstance(verdict, Apply | AlreadyApplied):
+            self.handled[message.event.id] = message.event
         return verdict
 
     def write_watermark(self, message: Message) -> None:

@@ -42,9 +42,9 @@ class World:
         self.keep_alive = KeepAlive(self)
         self.relays = [Relay(self, name) for name in ("relay 1", "relay 2")]
         self.loaders = [Loader(self, group, name) for group in groups for name in ("1", "2")]
-        self.published: dict[EventId, Event] = {}
         self.published_as: dict[tuple[EventId, Generation], StreamSequence] = {}
         self.publishes = 0
+        self._stamp = 0
         self.resends = 0
 
     def say(self, text: str) -> None:
@@ -56,6 +56,11 @@ class World:
     def happens(self, fault: Fault, chance: float) -> bool:
         """Whether a fault that lies on the way happens now; never while draining."""
         return fault in self.options.faults and not self.draining and self.random.random() < chance
+
+    def stamp(self) -> int:
+        """A clock that is finer than ticks: no two calls see the same."""
+        self._stamp += 1
+        return self._stamp
 
     def idle(self, state: Extraction) -> bool:
         last = state.last_event_at
@@ -74,7 +79,6 @@ class World:
         place = self.stream.publish(event, generation, expected=expected)
         if place is not None:
             self.publishes += 1
-            self.published[event.id] = event
             check_published(self, event, generation, place)
             self.say(f"stream {place}: {event} generation {generation}")
         return place
@@ -99,6 +103,11 @@ class World:
             return False
         self.database.wish_snapshot(reason=reason, restart=True)
         return True
+
+    def deliverable(self, group: str) -> list[Event]:
+        """Every event that a late delivery may bring to a group: handled before, or standing in the stream."""
+        standing = {m.event.id: m.event for messages in self.stream.lanes.values() for m in messages}
+        return list((self.targets[group].handled | standing).values())
 
     def report_fork(self, log: Log) -> bool:
         if self.happens(Fault.ANSWER_LOST, 0.2):

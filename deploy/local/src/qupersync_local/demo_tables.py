@@ -4,7 +4,7 @@ from typing import Any
 
 from qupersync_local.demo_data import COST_USAGE, QUERY_HISTORY
 
-_LIVE: dict[str, Any] = {"schedule": "continuous", "safety_lag": "1s", "lookback": "10s", "lanes": 4}
+_LIVE: dict[str, Any] = {"schedule": "continuous", "safety_lag": "1s", "lookback": "6s", "lanes": 4}
 
 
 def redshift_pipelines() -> dict[str, dict[str, Any]]:

@@ -198,7 +198,7 @@ def test_troubles_of_lanes_and_living_processes_are_reasons() -> None:
 @pytest.mark.parametrize(
     ("processes", "reasons"),
     [
-        ((), ["no extractor is running", "no loader is running"]),
+        ((), ["no extractor is running"]),
         ((beat("extractor"), beat("loader", 40)), ["no loader is alive: the last heartbeat is 40 s old"]),
         ((beat("extractor"), beat("loader", 40), beat("loader", 2)), []),
         (
@@ -210,6 +210,13 @@ def test_troubles_of_lanes_and_living_processes_are_reasons() -> None:
 )
 def test_who_is_missed(processes: tuple[Process, ...], reasons: list[str]) -> None:
     assert document(nats_part(["cost"], facts(processes=processes)))["reasons"] == reasons
+
+
+def test_a_loader_is_missed_while_events_wait_and_nobody_after_a_batch_that_ended_in_order() -> None:
+    waiting = document(nats_part(["cost"], facts(published(7), processes=())))
+    assert waiting["reasons"] == ["no loader is running"]
+    drained = document(nats_part(["cost"], facts(published(7), lanes=(applied(7),), processes=())))
+    assert drained["reasons"] == []
 
 
 def test_without_pipelines_nobody_is_missed() -> None:

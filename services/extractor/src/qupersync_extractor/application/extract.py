@@ -177,15 +177,10 @@ class _Run:
     async def execute(self, forced: ForcedMode | None) -> None:
         self._schema = await row_schema(self._ports.source, self._pipeline)
         self.schema = self._schema
-        state = await settle_log(
-            self._pipeline.name,
-            self._token,
-            unit_of_work=self._ports.unit_of_work,
-            registry=self._ports.registry,
-            stream=self._ports.stream,
-            progress=self._ports.progress,
-        )
         while True:
+            # Compared anew before each plan: a run whose snapshot is asked to begin again and again must leave a log
+            # that others have left.
+            state = await self._settle()
             due = plan(
                 state, self._pipeline, fingerprint=self._schema.fingerprint, now=self._ports.clock.now(), forced=forced
             )
@@ -201,6 +196,16 @@ class _Run:
             if self._pipeline.cursor is None and state.snapshot_wish is None and state.snapshot is None:
                 return
             forced = ForcedMode.INCREMENTAL if state.snapshot is None else None
+
+    async def _settle(self) -> Extraction:
+        return await settle_log(
+            self._pipeline.name,
+            self._token,
+            unit_of_work=self._ports.unit_of_work,
+            registry=self._ports.registry,
+            stream=self._ports.stream,
+            progress=self._ports.progress,
+        )
 
     # ------------------------------------------------------------------------------------------------- snapshot
 

@@ -304,6 +304,9 @@ class ApplyEvent:
         reason = f"lane {event.lane}: event {event.sequence} of log {event.log} is from another past (a fork)"
         if not accepted:
             return nak(f"{reason}, and no extractor answers the report", delivery.attempt)
+        # What follows in this past is unusable too: a resend would only bring the fork again.
+        answered = Resend(log=event.log, expected=event.sequence, generation=None, asked_at=self._clock.now())
+        self._resends.remember(event.lane, answered)
         return Ack(cause=Cause.FORKED, trouble=f"{reason}: a greater log with a snapshot follows")
 
 

@@ -123,12 +123,16 @@ def nats_part(pipelines: Sequence[str], facts: NatsFacts) -> StatusPart:
     return StatusPart(
         pipelines=fragments,
         processes=[plain(process, STALE_SECONDS) for process in facts.processes],
-        reasons=[*(_missing_roles(facts.processes) if pipelines else []), *troubles],
+        reasons=[*(_missing_roles(facts.processes, fragments) if pipelines else []), *troubles],
     )
 
 
-def _missing_roles(processes: Sequence[Process]) -> list[str]:
-    """Roles and loader groups of which nobody is alive; a relay may be part of an extractor, and is not missed."""
+def _missing_roles(processes: Sequence[Process], fragments: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Roles and loader groups that are missed: their last process vanished, or there is work and nobody ever came.
+
+    A process that ended in order took its heartbeat with it: where all is published and applied, as after runs with
+    `--once` and `--until-drained`, nobody is missed. A relay may be part of an extractor, and is not missed either.
+    """
     best: dict[tuple[str, str | None], float] = {}
     for process in processes:
         key = (process.beat.role, process.beat.group)
@@ -138,8 +142,10 @@ def _missing_roles(processes: Sequence[Process]) -> list[str]:
         for (role, group), age in sorted(best.items(), key=str)
         if role in _NEEDED_ROLES and age > STALE_SECONDS
     ]
+    lags = [fragment["lag"]["stream_events"] for fragment in fragments.values()]
+    wanted = {"extractor": any(lag is None for lag in lags), "loader": any(lag for lag in lags)}
     seen = {role for role, _ in best}
-    return [*(f"no {role} is running" for role in _NEEDED_ROLES if role not in seen), *reasons]
+    return [*(f"no {role} is running" for role in _NEEDED_ROLES if role not in seen and wanted[role]), *reasons]
 
 
 def _troubles(living: Sequence[Process], pipeline: str) -> list[str]:
