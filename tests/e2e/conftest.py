@@ -1,18 +1,11 @@
-"""The stack that end-to-end tests share, and worlds on it."""
+"""A world for one test, on the stack that all suites share."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from tests.e2e.world import World, opened
 
-from qupersync_local.stack import StackOptions
 from qupersync_local.threaded import ThreadedStack
-
-
-@pytest.fixture(scope="session")
-def local_stack() -> Iterator[ThreadedStack]:
-    with ThreadedStack(options=StackOptions(fast=True)) as stack:
-        yield stack
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.e2e
 SECONDS = float(os.environ.get("QUPERSYNC_E2E_SECONDS", "25"))
 SEED = int(os.environ.get("QUPERSYNC_E2E_SEED", str(random.SystemRandom().randrange(1_000_000))))
 ROWS = 3_000
+FREEZES = 0.15
 NOW = "timezone('UTC', transaction_timestamp())"
 
 
@@ -124,17 +126,22 @@ async def _roles(world: World) -> AsyncIterator[dict[str, dict[str, str]]]:
 
 
 async def _kill(processes: list[ServiceProcess], chance: random.Random, end: float) -> None:
-    """SIGKILL one of the processes, wait a little, start it again; at the end all of them run."""
-    killed = 0
+    """SIGKILL one of the processes, or freeze it beyond its lease; at the end all of them run."""
+    hurt = 0
     while time.monotonic() < end:
         await asyncio.sleep(chance.uniform(0.3, 2.0))
         victim = chance.choice(processes)
         assert victim.running, f"seed {SEED}: {victim.name} ended by itself ({victim.exit_code}): {victim.tail()}"
-        await victim.kill()
-        killed += 1
-        await asyncio.sleep(chance.uniform(0.0, 0.5))
-        await victim.start()
-    assert killed > SECONDS / 5
+        if chance.random() < FREEZES:
+            victim.send(signal.SIGSTOP)
+            await asyncio.sleep(chance.uniform(1.0, 6.0))
+            victim.send(signal.SIGCONT)
+        else:
+            await victim.kill()
+            await asyncio.sleep(chance.uniform(0.0, 0.5))
+            await victim.start()
+        hurt += 1
+    assert hurt > SECONDS / 8
 
 
 async def _change(world: World, chance: random.Random, end: float) -> None:

@@ -21,7 +21,7 @@ from qupersync_local.compare_sides import PostgresSide
 from qupersync_local.services import plain_environment
 
 pytestmark = pytest.mark.e2e
-UP = ("-c", "from qupersync_shared.runtime.cli import main; main()", "up")
+COMMAND = ("-c", "from qupersync_shared.runtime.cli import main; main()")
 
 
 @pytest.mark.timeout(200)
@@ -36,10 +36,51 @@ async def test_the_demo_ends_with_equal_tables(source: str) -> None:
     assert "\x1b[" not in answer.out
 
 
+@pytest.mark.timeout(200)
+async def test_a_kept_demo_says_how_to_look_and_leaves_nothing_behind() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *COMMAND,
+        "demo",
+        "--rows",
+        "500",
+        "--keep",
+        stdout=asyncio.subprocess.PIPE,
+        env=plain_environment(),
+    )
+    try:
+        assert process.stdout is not None
+        said: list[str] = []
+        async with asyncio.timeout(150):
+            while not said or "Ctrl-C" not in said[-1]:
+                line = await process.stdout.readline()
+                assert line, said
+                said.append(line.decode())
+        text = "".join(said)
+        match = re.search(r"QUPERSYNC_CONFIG=(\S+) qupersync status", text)
+        assert match, text
+        assert "source and target are equal" in text
+        shown = await command("qupersync", "status", "--json", config=Path(match[1]))
+        assert json.loads(shown.out)["pipelines"].keys() == {"cost_usage", "query_history"}
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(process.wait(), 60) == 0
+        _assert_nothing_left([str(Path(match[1]).parent)])
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
 @asynccontextmanager
 async def _up(*arguments: str, directory: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, Any]]]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *UP, *arguments, stdout=asyncio.subprocess.PIPE, cwd=directory, env=plain_environment()
+        sys.executable,
+        *COMMAND,
+        "up",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        cwd=directory,
+        env=plain_environment(),
     )
     try:
         assert process.stdout is not None

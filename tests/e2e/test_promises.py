@@ -93,8 +93,10 @@ async def test_poison_is_isolated(world: World) -> None:
     assert world.name in document["reason"]
     await world.services.stop()
     world.services.processes.clear()
-    refused = await world.app.fetch("SELECT reason FROM qupersync_quarantine WHERE resolved_at IS NULL")
-    assert len(refused) == 10
+    refused = await world.app.fetch(
+        "SELECT (\"row\" ->> 'id')::bigint AS id, reason FROM qupersync_quarantine WHERE resolved_at IS NULL ORDER BY 1"
+    )
+    assert [row["id"] for row in refused] == [100 * n for n in range(1, 11)]
     assert all("positive" in row["reason"] for row in refused)
     await world.load(code=1)
 

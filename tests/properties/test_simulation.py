@@ -1,18 +1,17 @@
 """The protocol's promises (L, O, W, D, S and order) under thousands of hostile schedules of the project's pure parts.
 
-`QUPERSYNC_SIMULATION_SCHEDULES` is how many, `QUPERSYNC_SIMULATION_SEED` where the seeds begin. A failure prints its seed,
-its options and the trace of the shortest schedule that this seed breaks a promise with.
+`QUPERSYNC_SIMULATION_SCHEDULES` is how many, `QUPERSYNC_SIMULATION_SEED` where the seeds begin. A failure prints its
+seed, its options and the trace of the shortest schedule that this seed breaks a promise with.
 """
 
 import os
 
 import pytest
-
 from tests.properties.simulation.options import Fault, drawn
 from tests.properties.simulation.play import first_failure, play
 from tests.properties.simulation.rules import Rules
 
-SCHEDULES = int(os.environ.get("QUPERSYNC_SIMULATION_SCHEDULES", "2500"))
+SCHEDULES = int(os.environ.get("QUPERSYNC_SIMULATION_SCHEDULES", "2000"))
 SEED = int(os.environ.get("QUPERSYNC_SIMULATION_SEED", "0"))
 PARTS = 10
 

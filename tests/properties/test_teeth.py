@@ -3,7 +3,6 @@
 import os
 
 import pytest
-
 from tests.properties.simulation.play import play
 from tests.properties.simulation.rules import Rules
 from tests.properties.simulation.teeth import TEETH, Tooth

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -42,8 +43,6 @@ def ints(*values: int) -> Key:
 
 
 def people(*ids: int, name: str = "n", amount: str = "1.00") -> list[dict[str, Any]]:
-    from decimal import Decimal
-
     return [{"id": i, "name": f"{name}{i}", "amount": Decimal(amount)} for i in ids]
 
 

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from tests.integration.extractor.folding import Fold
 
-from qupersync_extractor.application.extract import RunReport
+from qupersync_extractor.application.running import RunHooks, RunReport
 from qupersync_extractor.bootstrap import Workshop, workshop
 from qupersync_extractor.domain.planning import ForcedMode
 from qupersync_extractor.domain.records import OutboxRecord
@@ -77,7 +77,7 @@ class Runner:
     async def run(
         self, *, forced: ForcedMode | None = None, incremental_due: Callable[[], bool] = lambda: False
     ) -> RunReport:
-        report: RunReport = await self.use.run(forced=forced, incremental_due=incremental_due)
+        report: RunReport = await self.use.run(forced=forced, hooks=RunHooks(incremental_due=incremental_due))
         await self.collect()
         return report
 

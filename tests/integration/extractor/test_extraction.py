@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 from tests.integration.extractor.conftest import Bench
 
+from qupersync_extractor.application.running import RunHooks
 from qupersync_extractor.domain.planning import ForcedMode
 from qupersync_local.standin.faults import drop_connection
 from qupersync_shared.contracts.envelope import Mode
@@ -178,7 +179,7 @@ async def test_a_process_that_lost_its_lease_cannot_commit(bench: Bench) -> None
         return False
 
     with pytest.raises(LeaseLostError):
-        await runner.use.run(incremental_due=stolen_after_a_page)
+        await runner.use.run(hooks=RunHooks(incremental_due=stolen_after_a_page))
     registration = await runner.shop.stores.registry.get(name)
     assert registration is not None
     assert (registration.state.log, registration.state.sequence) == (2, 0)

@@ -1,17 +1,20 @@
 """The extractor's database: state, lease, outbox and relay cursors; each method is one transaction."""
 
 from dataclasses import dataclass, field, replace
+from typing import Final
+
+from tests.properties.simulation.events import BrokenPromiseError, Event
+from tests.properties.simulation.options import PIPELINE
+from tests.properties.simulation.rules import Rules
 
 from qupersync_extractor.domain.extraction import Extraction, PageKind, open_log
 from qupersync_extractor.domain.ordering import position_order
 from qupersync_extractor.domain.planning import ForcedMode
 from qupersync_extractor.domain.records import RelayCursor
 from qupersync_shared.kernel.ids import EventId, FencingToken, Generation, Lane, Log, Sequence
-from tests.properties.simulation.events import BrokenPromiseError, Event
-from tests.properties.simulation.options import PIPELINE
-from tests.properties.simulation.rules import Rules
 
 LEASE_TICKS = 6
+_NO_TOKEN: Final = FencingToken(0)
 
 
 class RunFailedError(Exception):
@@ -33,7 +36,7 @@ class ExtractorDatabase:
 
     rules: Rules
     state: Extraction
-    token: FencingToken = FencingToken(0)
+    token: FencingToken = _NO_TOKEN
     owner: str | None = None
     until: int = 0
     forked: Log | None = None
@@ -86,11 +89,11 @@ class ExtractorDatabase:
         return self.state
 
     def save(self, state: Extraction) -> None:
-        """Stores the state; promise O: within a log, cursor and sequence never retreat."""
+        """Stores the state; promise O: within a log and for one schema, cursor and sequence never retreat."""
         before = self.state
         if before.log == state.log:
             retreats = state.sequence < before.sequence
-            if before.cursor is not None:
+            if before.cursor is not None and state.schema_fingerprint == before.schema_fingerprint:
                 retreats |= state.cursor is None or position_order(state.cursor) < position_order(before.cursor)
             if retreats:
                 raise BrokenPromiseError(f"O: the extraction goes back from {before} to {state}")
@@ -113,7 +116,7 @@ class ExtractorDatabase:
                 raise BrokenPromiseError(f"O: the outbox has two events for {event}")
             before = [e for e in self._chain(event.log, event.lane) if e.sequence < event.sequence]
             expected = before[-1].id if before else None
-            dropped = not before and event.sequence > 1 or (before and before[-1].sequence != event.sequence - 1)
+            dropped = (not before and event.sequence > 1) or (before and before[-1].sequence != event.sequence - 1)
             if dropped and not self._was_dropped(event):
                 raise BrokenPromiseError(f"O: the outbox has a hole before {event}")
             if not dropped and event.previous_id != expected:
@@ -141,7 +144,7 @@ class ExtractorDatabase:
             del self.by_id[self.outbox.pop(key).id]
         return len(gone)
 
-    # ----------------------------------------------------------------------------------------------------- relay cursors
+    # ---------------------------------------------------------------------------------------------------- relay cursors
 
     def claim(self, lane: Lane, owner: str, now: int, *, steal: bool) -> RelayCursor | None:
         row = self.relay.get(lane)

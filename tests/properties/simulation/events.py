@@ -5,11 +5,12 @@ from datetime import datetime
 from functools import cache
 from uuid import UUID
 
+from tests.properties.simulation.options import KEYS
+
 from qupersync_shared.contracts.envelope import Mode
 from qupersync_shared.contracts.slots import lane_of_slot, slot_of_key
 from qupersync_shared.kernel.ids import EventId, Generation, Lane, Log, Sequence, SnapshotId, StreamSequence
 from qupersync_shared.kernel.positions import Key, Position, Scalar
-from tests.properties.simulation.options import KEYS
 
 
 class BrokenPromiseError(AssertionError):

@@ -7,6 +7,10 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tests.properties.simulation.database import RunFailedError
+from tests.properties.simulation.events import Event, Page, lane_of
+from tests.properties.simulation.options import LANES_MAX, Fault
+
 from qupersync_extractor.domain.extraction import (
     Extraction,
     HeartbeatPage,
@@ -21,9 +25,6 @@ from qupersync_extractor.domain.timeline import Horizon, end_of_run
 from qupersync_shared.contracts.envelope import Mode
 from qupersync_shared.kernel.ids import EventId, FencingToken, Lane, SnapshotId
 from qupersync_shared.kernel.positions import Key, Position, Scalar
-from tests.properties.simulation.database import RunFailedError
-from tests.properties.simulation.events import Event, Page, lane_of
-from tests.properties.simulation.options import LANES_MAX, Fault
 
 if TYPE_CHECKING:
     from tests.properties.simulation.world import World
@@ -76,11 +77,14 @@ class Extractor:
             return
         self._token = token
         forced, database.requested = database.requested, None
+        settled = False
         while True:
-            yield
-            forked, sightings = database.forked, self._sightings()
-            yield
-            state = self._settle(sightings, forked)
+            if not settled or world.rules.log_is_settled_before_each_plan:
+                yield
+                forked, sightings = database.forked, self._sightings()
+                yield
+                state = self._settle(sightings, forked)
+                settled = True
             now = world.moment(world.source.now)
             pipeline = world.options.pipeline(state.lanes)
             due = world.rules.plan(state, pipeline, fingerprint=world.fingerprint, now=now, forced=forced)
@@ -124,7 +128,7 @@ class Extractor:
             world.database.lock(self._token),
             snapshot_id=SnapshotId(world.ids.next()),
             began_at=world.moment(began),
-            high=None if horizon is None else horizon[0].high,
+            high=None if horizon is None else horizon[0].reached,
             fingerprint=world.fingerprint,
         )
         world.database.save(state)
@@ -172,7 +176,7 @@ class Extractor:
         pipeline = world.options.pipeline(state.lanes)
         run = world.rules.plan_incremental(state, pipeline, horizon, high_time=world.moment(high_tick))
         last_kind = IncrementalPage(
-            upto=end_of_run(horizon.high), cursor="updated_at", sweep=run.sweep, completes_at=run.completes_at
+            upto=end_of_run(horizon.reached), cursor="updated_at", sweep=run.sweep, completes_at=run.completes_at
         )
         yield
         page = self._read_after(run.after, horizon.high)
@@ -199,7 +203,7 @@ class Extractor:
         horizon, high_tick = now
         claimed = None if kind.completes_at is None else self._world.moment(high_tick)
         sweep = None if kind.sweep is None else replace(kind.sweep, high=horizon.high, began_at=horizon.began_at)
-        return replace(kind, upto=end_of_run(horizon.high), sweep=sweep, completes_at=claimed)
+        return replace(kind, upto=end_of_run(horizon.reached), sweep=sweep, completes_at=claimed)
 
     def _read_after(self, after: Position | None, upto: Scalar) -> Page:
         self._may_fail()

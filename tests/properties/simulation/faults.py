@@ -3,10 +3,6 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from qupersync_extractor.domain.logs import Sighting
-from qupersync_extractor.domain.planning import ForcedMode
-from qupersync_loader.domain.judge import Apply
-from qupersync_shared.kernel.ids import Generation, Lane, StreamSequence
 from tests.properties.simulation.database import ExtractorDatabase
 from tests.properties.simulation.events import BrokenPromiseError, Message
 from tests.properties.simulation.invariants import check_claims
@@ -14,7 +10,15 @@ from tests.properties.simulation.options import Fault
 from tests.properties.simulation.stream import SimulatedStream
 from tests.properties.simulation.target import Target
 
+from qupersync_extractor.domain.logs import Sighting
+from qupersync_extractor.domain.planning import ForcedMode
+from qupersync_loader.domain.judge import Apply
+from qupersync_shared.kernel.ids import Generation, Lane, StreamSequence
+
 if TYPE_CHECKING:
+    from tests.properties.simulation.extractor import Extractor
+    from tests.properties.simulation.loader import Loader
+    from tests.properties.simulation.relay import Relay
     from tests.properties.simulation.world import World
 
 
@@ -52,7 +56,8 @@ class Faults:
             return
         match world.random.choices(faults, [_WEIGHTS[fault] for fault in faults])[0]:
             case Fault.CRASH:
-                process = world.random.choice([*world.extractors, *world.relays, *world.loaders])
+                processes: list[Extractor | Relay | Loader] = [*world.extractors, *world.relays, *world.loaders]
+                process = world.random.choice(processes)
                 process.crash()
                 world.say("a process crashes")
             case Fault.SCHEMA_CHANGES:
@@ -103,8 +108,10 @@ class Faults:
             world.database.token = token  # the process goes on as if nothing had happened
 
     def _restart_extractors(self) -> None:
-        for process in [*self.world.extractors, *self.world.relays]:
-            process.crash()
+        for extractor in self.world.extractors:
+            extractor.crash()
+        for relay in self.world.relays:
+            relay.crash()
 
     def _restore_stream(self) -> None:
         world = self.world

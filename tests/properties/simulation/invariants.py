@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from qupersync_loader.domain.judge import Apply, Verdict
-from qupersync_shared.kernel.ids import Generation, Lane, StreamSequence
 from tests.properties.simulation.events import BrokenPromiseError, Event, Message, lane_of
 from tests.properties.simulation.options import KEYS
+
+from qupersync_loader.domain.judge import Apply, Verdict
+from qupersync_shared.kernel.ids import Generation, Lane, StreamSequence
 
 if TYPE_CHECKING:
     from tests.properties.simulation.world import World

@@ -4,13 +4,14 @@ from collections.abc import Generator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from tests.properties.simulation.events import Message
+from tests.properties.simulation.invariants import check_claims, check_no_loss_was_seen
+from tests.properties.simulation.target import facts
+
 from qupersync_loader.application.resends import ASK_AGAIN, Resend, Resends
 from qupersync_loader.domain.judge import AlreadyApplied, Apply, AwaitBaseline, Fork, Gap, has_begun
 from qupersync_shared.contracts.commands import ResendStatus
 from qupersync_shared.kernel.ids import Generation, Lane, Log, Sequence
-from tests.properties.simulation.events import Message
-from tests.properties.simulation.invariants import check_claims, check_no_loss_was_seen
-from tests.properties.simulation.target import facts
 
 if TYPE_CHECKING:
     from tests.properties.simulation.world import World
@@ -140,7 +141,8 @@ class Loader:
         target = world.targets[self._group]
         mark = target.watermarks.get(lane)
         begun = has_begun(pipeline_log=target.log, pipeline_lanes=target.lanes, watermark=mark)
-        if begun and mark is not None and mark.log >= self._unusable.get(lane, 0):
+        newer = self._unusable.get(lane, 0) if world.rules.lane_that_a_log_left_behind_asks else 0
+        if begun and mark is not None and mark.log >= newer:
             return
         asked_at = self._asked_for_snapshot.get(lane)
         if asked_at is not None and world.source.now - asked_at < ASK_AGAIN_TICKS:

@@ -60,25 +60,30 @@ class Cursor(StrEnum):
     """The kind of the cursor column."""
 
     INSTANT = "timestamptz"
-    LOCAL = "timestamp"
+    AUTUMN = "timestamp, clocks put back"
+    SPRING = "timestamp, clocks put forward"
     DAY = "date"
     NUMBER = "int"
 
 
 _KINDS: Final = {
     Cursor.INSTANT: ScalarKind.TIMESTAMPTZ,
-    Cursor.LOCAL: ScalarKind.TIMESTAMP,
+    Cursor.AUTUMN: ScalarKind.TIMESTAMP,
+    Cursor.SPRING: ScalarKind.TIMESTAMP,
     Cursor.DAY: ScalarKind.DATE,
     Cursor.NUMBER: ScalarKind.INT,
 }
 _TICKS: Final = {
     Cursor.INSTANT: timedelta(seconds=1),
-    Cursor.LOCAL: timedelta(minutes=1),
+    Cursor.AUTUMN: timedelta(minutes=5),
+    Cursor.SPRING: timedelta(minutes=5),
     Cursor.DAY: timedelta(hours=6),
     Cursor.NUMBER: timedelta(seconds=1),
 }
-_BASE: Final = datetime(2025, 10, 25, 22, 0, tzinfo=UTC)
-_ZONES: Final = {Cursor.LOCAL: "Asia/Kathmandu"}
+# Clocks in Berlin are put back, or forward, at tick 36.
+_AUTUMN: Final = datetime(2025, 10, 25, 22, 0, tzinfo=UTC)
+_SPRING: Final = datetime(2025, 3, 29, 22, 0, tzinfo=UTC)
+_ZONES: Final = {Cursor.AUTUMN: "Europe/Berlin", Cursor.SPRING: "Europe/Berlin"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +134,7 @@ class Options:
 
     def tick_of(self, moment: datetime) -> int:
         """The tick of a moment, rounded down."""
-        return (moment - _BASE) // _TICKS[self.cursor]
+        return (moment - _base(self.cursor)) // _TICKS[self.cursor]
 
     def cursor_value(self, tick: int, number: int) -> Scalar:
         """What a row written at this tick carries in its cursor column; `number` counts all writes."""
@@ -157,7 +162,7 @@ def drawn(seed: int, *, faults: frozenset[Fault] | None = None, steps: int | Non
     random = Random(f"options {seed}")
     chosen = frozenset(random.sample(list(Fault), random.choice((0, 1, 2, 3, 5, 8))))
     drawn_steps = random.choice((40, 80, 120, 200))
-    cursor = random.choice((Cursor.INSTANT, Cursor.INSTANT, Cursor.LOCAL, Cursor.DAY, Cursor.NUMBER))
+    cursor = random.choice((Cursor.INSTANT, Cursor.INSTANT, Cursor.AUTUMN, Cursor.SPRING, Cursor.DAY, Cursor.NUMBER))
     visible = random.random() < 0.3
     sweeping = cursor is Cursor.NUMBER or not visible or random.random() < 0.5
     return Options(
@@ -183,9 +188,13 @@ def drawn(seed: int, *, faults: frozenset[Fault] | None = None, steps: int | Non
     )
 
 
+def _base(cursor: Cursor) -> datetime:
+    return _SPRING if cursor is Cursor.SPRING else _AUTUMN
+
+
 @cache
 def _moment(cursor: Cursor, tick: int) -> datetime:
-    return _BASE + tick * _TICKS[cursor]
+    return _base(cursor) + tick * _TICKS[cursor]
 
 
 @cache

@@ -32,8 +32,7 @@ class Failure:
             [
                 self.reason,
                 *self.trace[-150:],
-                f"seed {self.options.seed}: play(replace(drawn({self.options.seed}), steps={self.options.steps}, ...), Rules())",
-                f"{self.options}",
+                f"seed {self.options.seed}, play({self.options})",
                 self.reason,
             ]
         )

@@ -4,10 +4,11 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tests.properties.simulation.options import Fault
+
 from qupersync_extractor.domain.fence import StreamTop
 from qupersync_extractor.domain.records import RelayCursor
 from qupersync_shared.kernel.ids import Lane
-from tests.properties.simulation.options import Fault
 
 if TYPE_CHECKING:
     from tests.properties.simulation.world import World
@@ -16,7 +17,7 @@ RECORDS_MAX = 3
 
 
 class Relay:
-    """Cursors of claimed lanes stand in memory, and may be stale: the fence and the compare-and-set make that harmless."""
+    """Cursors of claimed lanes stand in memory, and may be stale: fence and compare-and-set make it harmless."""
 
     def __init__(self, world: "World", name: str) -> None:
         self._world = world

@@ -1,7 +1,6 @@
 """The rules that a schedule is played with: the project's pure functions, and the glue's own switches.
 
-`Rules()` is the protocol as it is. A tooth is `replace(Rules(), ...)`: one rule broken on purpose, which the simulation must
-notice.
+`Rules()` is the protocol as it is. A tooth is a `Rules` with one rule broken on purpose, for the simulation to notice.
 """
 
 from collections.abc import Callable
@@ -49,3 +48,5 @@ class Rules:
     slots_are_stored: bool = True
     log_is_left_by_all_lanes: bool = True
     resend_is_asked_for_once: bool = True
+    lane_that_a_log_left_behind_asks: bool = True
+    log_is_settled_before_each_plan: bool = True

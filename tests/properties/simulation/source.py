@@ -2,11 +2,12 @@
 
 from random import Random
 
+from tests.properties.simulation.events import Page, Row, number_of
+from tests.properties.simulation.options import KEYS, LATE_TICKS, Options
+
 from qupersync_extractor.domain.ordering import key_order, position_order, scalar_order
 from qupersync_extractor.domain.timeline import TEMPORAL, Horizon, horizon
 from qupersync_shared.kernel.positions import Key, Position, Scalar
-from tests.properties.simulation.events import Page, Row, number_of
-from tests.properties.simulation.options import KEYS, LATE_TICKS, Options
 
 
 class SimulatedSource:

@@ -1,23 +1,27 @@
-"""The stream: one subject per lane, a fence on the lane's last message, durable consumers with one delivery at a time."""
+"""The stream: one subject per lane, a fence on the lane's last message, consumers with one delivery at a time."""
 
 from dataclasses import dataclass, field, replace
+from typing import Final
+
+from tests.properties.simulation.events import Event, Message
 
 from qupersync_shared.kernel.ids import Generation, Lane, StreamSequence
-from tests.properties.simulation.events import Event, Message
+
+_NOTHING: Final = StreamSequence(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consumer:
     """`floor`: everything up to it is acknowledged; `delivered` waits for its ack until `deadline`."""
 
-    floor: StreamSequence = StreamSequence(0)
+    floor: StreamSequence = _NOTHING
     delivered: StreamSequence | None = None
     deadline: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
 class SimulatedStream:
-    last: StreamSequence = StreamSequence(0)
+    last: StreamSequence = _NOTHING
     lanes: dict[Lane, list[Message]] = field(default_factory=dict)
     consumers: dict[tuple[str, Lane], Consumer] = field(default_factory=dict)
 

@@ -4,16 +4,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from tests.properties.simulation.events import BrokenPromiseError, Event, Message, Row, lane_of, slot
+from tests.properties.simulation.options import KEYS
+from tests.properties.simulation.rules import Rules
+from tests.properties.simulation.source import within
+
 from qupersync_loader.domain.events import EventFacts
 from qupersync_loader.domain.judge import AlreadyApplied, Apply, Verdict
 from qupersync_loader.domain.watermark import Watermark
 from qupersync_shared.contracts.envelope import Mode
 from qupersync_shared.contracts.slots import lane_of_slot
 from qupersync_shared.kernel.ids import EventId, Lane, Log
-from tests.properties.simulation.events import BrokenPromiseError, Event, Message, Row, lane_of, slot
-from tests.properties.simulation.options import KEYS
-from tests.properties.simulation.rules import Rules
-from tests.properties.simulation.source import within
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from tests.properties.simulation.options import Cursor, Fault, Options, Pace, drawn
+from tests.properties.simulation.rules import Rules
+
 from qupersync_extractor.domain import extraction, fence, planning
 from qupersync_extractor.domain.extraction import Extraction, SnapshotPage
 from qupersync_extractor.domain.fence import StreamTop
@@ -15,8 +18,6 @@ from qupersync_loader.domain.judge import AlreadyApplied, Apply, Fork, Gap, judg
 from qupersync_loader.domain.watermark import Watermark, next_watermark
 from qupersync_shared.kernel.ids import EventId, Lane
 from qupersync_shared.kernel.positions import Position, ScalarKind
-from tests.properties.simulation.options import Cursor, Fault, Options, Pace, drawn
-from tests.properties.simulation.rules import Rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,4 +207,16 @@ TEETH: Final = (
     ),
     Tooth(name="cursor stored blindly", rules=Rules(cursor_is_compared=False), faults=_LOSSES | _RACES),
     Tooth(name="resend without bound", rules=Rules(resend_is_asked_for_once=False), faults=_LOSSES, options=_BEHIND),
+    Tooth(
+        name="lane left behind asks for nothing",
+        rules=Rules(lane_that_a_log_left_behind_asks=False),
+        faults=frozenset({Fault.EXTRACTOR_RESTORED, Fault.LANE_PURGED}),
+        options={"lanes": 1, "snapshot_every": None, "pace": Pace(tick=14, extract=40, relay=40, load=8, fault=10)},
+    ),
+    Tooth(
+        name="log settled only before a run",
+        rules=Rules(log_is_settled_before_each_plan=False),
+        faults=frozenset({Fault.EXTRACTOR_LOST, Fault.STREAM_RECREATED}),
+        options={"page_rows": 1, "lanes": 3, "pace": Pace(write=16, tick=14, extract=40, relay=40, load=40, fault=6)},
+    ),
 )

@@ -4,10 +4,6 @@ from dataclasses import replace
 from datetime import datetime
 from random import Random
 
-from qupersync_extractor.domain.extraction import Extraction
-from qupersync_extractor.domain.logs import Sighting
-from qupersync_shared.contracts.commands import ResendReply, ResendStatus
-from qupersync_shared.kernel.ids import EventId, Generation, Lane, Log, Sequence, StreamSequence
 from tests.properties.simulation.database import ExtractorDatabase
 from tests.properties.simulation.events import Event, Ids
 from tests.properties.simulation.extractor import Extractor, KeepAlive
@@ -19,6 +15,11 @@ from tests.properties.simulation.rules import Rules
 from tests.properties.simulation.source import SimulatedSource
 from tests.properties.simulation.stream import SimulatedStream
 from tests.properties.simulation.target import Target
+
+from qupersync_extractor.domain.extraction import Extraction
+from qupersync_extractor.domain.logs import Sighting
+from qupersync_shared.contracts.commands import ResendReply, ResendStatus
+from qupersync_shared.kernel.ids import EventId, Generation, Lane, Log, Sequence, StreamSequence
 
 
 class World:

@@ -59,7 +59,7 @@ def run_demo(options: DemoOptions) -> int:
             screen.print("stopped; everything is cleaned up")
             return _INTERRUPTED
         except StackError as error:
-            screen.print(f"the demo failed: {error}", markup=False)
+            screen.print(f"the demo failed: {error}", markup=False, soft_wrap=True)
             return 1
 
     return run_until_stopped(main)

@@ -55,6 +55,7 @@ async def _stack_only(options: UpOptions, stop: Stop) -> None:
 
 async def _everything(options: UpOptions, stop: Stop) -> None:
     own = _own_sections(options.configuration) if options.configuration is not None else None
+    _say("starting PostgreSQL, NATS, the Redshift stand-in and the services", quiet=options.as_json)
     async with LocalStack.start() as stack, _services(stack, own) as services:
         if not stop.requested:
             await RedshiftDemo(stack=stack, size=options.rows, seed=1).fill()
@@ -107,10 +108,10 @@ def how_to_look(described: Mapping[str, Any]) -> list[str]:
     address = f"{source['user']}:{source['password']}@{source['host']}:{source['port']}/{source['database']}"
     lines = [
         f"source (as Redshift)    redshift://{address}",
-        f"source (load rows)      {described['source_postgresql']['dsn']}",
-        f"outbox                  {described['outbox']['dsn']}",
+        f"source (load rows)      psql {described['source_postgresql']['dsn']}",
+        f"outbox                  psql {described['outbox']['dsn']}",
         f"NATS                    {', '.join(described['nats']['servers'])}",
-        f"target                  {described['target']['dsn']}",
+        f"target                  psql {described['target']['dsn']}",
     ]
     if "configuration" in described:
         lines.append(f"look                    QUPERSYNC_CONFIG={described['configuration']} qupersync status")

@@ -1,1 +1,1 @@
-"""The wire contract, version 1 (envelope, payload, types, slots, subjects, commands, progress), guarded by golden files."""
+"""The wire contract, version 1: envelope, payload, types, slots, subjects, commands, progress."""

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, Self
 from urllib.parse import quote, unquote
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from qupersync_shared.contracts.payload import CONTENT_TYPE
 from qupersync_shared.kernel.errors import EventRefusedError
@@ -48,7 +48,7 @@ class BatchEnvelope(BaseModel):
     id: UUID
     source: str
     subject: str
-    time: datetime
+    time: AwareDatetime
     traceparent: str | None = None
     pipeline: str
     lane: int = Field(ge=0)
@@ -67,7 +67,7 @@ class BatchEnvelope(BaseModel):
     range_to: Key | None = None
     withheld_keys: tuple[Key, ...] = ()
     position: Position | None = None
-    honest_time: datetime | None = None
+    honest_time: AwareDatetime | None = None
     schema_fingerprint: str
     checksum: str
     correlation_id: UUID
@@ -81,7 +81,7 @@ class BatchEnvelope(BaseModel):
         if (self.mode is Mode.SNAPSHOT) != (self.snapshot_id is not None):
             raise ValueError("a snapshot id stands on snapshot pages, and only there")
         if self.mode is not Mode.SNAPSHOT and (
-            self.snapshot_first or self.snapshot_last or self.range_from or self.range_to
+            self.snapshot_first or self.snapshot_last or self.range_from is not None or self.range_to is not None
         ):
             raise ValueError("only a snapshot page has a key range")
         if self.mode is Mode.SNAPSHOT and (self.snapshot_first != (self.range_from is None)):
@@ -156,7 +156,10 @@ def _fields(given: dict[str, str]) -> dict[str, Any]:
 
     def decoded(name: str, decode: Any, default: Any = None) -> Any:
         value = text(name)
-        return default if value is None else decode(value)
+        try:
+            return default if value is None else decode(value)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
 
     return {
         "id": text("ce-id"),

@@ -23,13 +23,13 @@ def decode(body: bytes) -> pa.RecordBatch:
     try:
         with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
             batches = list(reader)
+        for batch in batches:
+            batch.validate(full=True)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"not an Arrow IPC stream: {error}") from error
     if len(batches) != 1:
         raise ValueError(f"an event holds one record batch, this one holds {len(batches)}")
-    batch = batches[0]
-    batch.validate(full=True)
-    return batch
+    return batches[0]
 
 
 def checksum(body: bytes) -> str:

@@ -31,7 +31,7 @@ class ConfigurationError(QupersyncError):
 
 
 class TransientError(QupersyncError):
-    """It may go away by itself (connection, deadlock, disk full, missing grant): try again with growing delay, for ever."""
+    """It may go away by itself (connection, deadlock, disk full, missing grant): try again, ever later, for ever."""
 
 
 class TerminalError(QupersyncError):

@@ -4,11 +4,14 @@ A key is a tuple of scalars in canonical form; a position is a cursor value and 
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 CODEC_VERSION = 1
+
+_T = TypeVar("_T")
 
 
 class ScalarKind(StrEnum):
@@ -72,7 +75,7 @@ def encode_key(key: Key) -> str:
 
 def decode_key(text: str) -> Key:
     """The key that `encode_key` wrote; ValueError for anything else."""
-    return _key(_load(text)["key"])
+    return _decoded(text, lambda loaded: _key(loaded["key"]))
 
 
 def encode_keys(keys: tuple[Key, ...]) -> str:
@@ -80,7 +83,7 @@ def encode_keys(keys: tuple[Key, ...]) -> str:
 
 
 def decode_keys(text: str) -> tuple[Key, ...]:
-    return tuple(_key(key) for key in _load(text)["keys"])
+    return _decoded(text, lambda loaded: tuple(_key(key) for key in loaded["keys"]))
 
 
 def encode_scalar(scalar: Scalar) -> str:
@@ -88,8 +91,7 @@ def encode_scalar(scalar: Scalar) -> str:
 
 
 def decode_scalar(text: str) -> Scalar:
-    kind, value = _load(text)["scalar"]
-    return Scalar(ScalarKind(kind), str(value))
+    return _decoded(text, lambda loaded: _scalar(loaded["scalar"]))
 
 
 def encode_position(position: Position) -> str:
@@ -100,12 +102,12 @@ def encode_position(position: Position) -> str:
 
 def decode_position(text: str) -> Position:
     """The position that `encode_position` wrote; ValueError for anything else."""
-    loaded = _load(text)
-    kind, value = loaded["cursor"]
+    return _decoded(text, _position)
+
+
+def _position(loaded: dict[str, Any]) -> Position:
     key = loaded["key"]
-    return Position(
-        cursor=Scalar(ScalarKind(kind), str(value)), key=KeyBound(key) if isinstance(key, str) else _key(key)
-    )
+    return Position(cursor=_scalar(loaded["cursor"]), key=KeyBound(key) if isinstance(key, str) else _key(key))
 
 
 def _plain(key: Key) -> list[list[str]]:
@@ -113,15 +115,23 @@ def _plain(key: Key) -> list[list[str]]:
 
 
 def _key(plain: list[list[str]]) -> Key:
-    return tuple(Scalar(ScalarKind(kind), str(text)) for kind, text in plain)
+    return tuple(_scalar(part) for part in plain)
+
+
+def _scalar(plain: list[str]) -> Scalar:
+    kind, text = plain
+    return Scalar(ScalarKind(kind), str(text))
 
 
 def _dump(value: dict[str, Any]) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=True)
 
 
-def _load(text: str) -> dict[str, Any]:
-    loaded = json.loads(text)
-    if not isinstance(loaded, dict) or loaded.get("v") != CODEC_VERSION:
-        raise ValueError(f"not a position or key of codec version {CODEC_VERSION}: {text[:100]}")
-    return loaded
+def _decoded(text: str, read: Callable[[dict[str, Any]], _T]) -> _T:
+    try:
+        loaded = json.loads(text)
+        if isinstance(loaded, dict) and loaded.get("v") == CODEC_VERSION:
+            return read(loaded)
+    except (ValueError, KeyError, TypeError):
+        pass  # whatever is wrong with it, it is not what the encoder wrote
+    raise ValueError(f"not a position or key of codec version {CODEC_VERSION}: {text[:100]}")

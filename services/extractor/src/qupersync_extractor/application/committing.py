@@ -1,6 +1,7 @@
 """The page transaction: records of every lane, cursor and sequence, all or nothing (promise O)."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from qupersync_extractor.application.pages import PageDraft
 from qupersync_extractor.application.ports import UnitOfWorkFactory, WithheldRow
@@ -11,9 +12,12 @@ from qupersync_shared.contracts.envelope import EVENT_TYPE, EVENT_VERSION, GENER
 from qupersync_shared.contracts.schema import RowSchema
 from qupersync_shared.contracts.subjects import lane_subject
 from qupersync_shared.kernel.clock import Clock
-from qupersync_shared.kernel.errors import TransientError
+from qupersync_shared.kernel.errors import PageRefusedError, TransientError
 from qupersync_shared.kernel.ids import EventId, FencingToken, Lane, RunId, uuid7
 from qupersync_shared.kernel.positions import encode_key
+
+# JetStream keeps a header block's length in 16 bits; the relay adds generation and fence.
+HEADERS_BYTES_MAX: Final = 65_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,16 @@ class RunContext:
     schema: RowSchema
     mode: Mode
     traceparent: str | None = None
+
+
+def _check_headers(headers: dict[str, str]) -> None:
+    """PageRefusedError for headers that no stream takes: in the outbox such an event would hold its lane for ever."""
+    size = sum(len(name) + len(value) + 4 for name, value in headers.items())
+    if size > HEADERS_BYTES_MAX:
+        raise PageRefusedError(
+            f"long keys make the headers of an event {size} bytes, and JetStream takes {HEADERS_BYTES_MAX}",
+            cure="Choose a shorter key: a hash of it in a query, for instance",
+        )
 
 
 class PageCommitter:
@@ -94,6 +108,7 @@ class PageCommitter:
                 correlation_id=context.run,
             )
             headers = {k: v for k, v in envelope.headers().items() if k != GENERATION_HEADER}
+            _check_headers(headers)
             records.append(
                 OutboxRecord(
                     id=ids[body.lane],

@@ -1,9 +1,9 @@
 """One run of a pipeline: lease, compare with the world outside, plan, and read pages in order to the end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from qupersync_extractor.application.committing import PageCommitter, RunContext
 from qupersync_extractor.application.leasing import held
@@ -13,13 +13,15 @@ from qupersync_extractor.application.ports import (
     CursorRange,
     KeyRange,
     Progress,
+    Registration,
     Registry,
     Source,
     Stream,
     UnitOfWorkFactory,
 )
 from qupersync_extractor.application.reading import PageReader, ReadPage
-from qupersync_extractor.application.relation import horizon_of, row_schema
+from qupersync_extractor.application.relation import SourceHorizon, horizon_of, row_schema, shape_of
+from qupersync_extractor.application.running import RunHooks, RunReport, is_silent
 from qupersync_extractor.domain.extraction import (
     Extraction,
     HeartbeatPage,
@@ -35,26 +37,12 @@ from qupersync_shared.contracts.envelope import Mode
 from qupersync_shared.contracts.schema import RowSchema
 from qupersync_shared.contracts.slots import scalar_at
 from qupersync_shared.kernel.clock import Clock
-from qupersync_shared.kernel.errors import TransientError
+from qupersync_shared.kernel.errors import StreamUnavailableError, TransientError
 from qupersync_shared.kernel.ids import FencingToken, RunId, SnapshotId, uuid7
 from qupersync_shared.kernel.positions import Key, Position
+from qupersync_shared.runtime.lifecycle import Stop
 
-IDLE_EVENT_EVERY = timedelta(minutes=1)
-
-
-@dataclass(slots=True, kw_only=True)
-class RunReport:
-    """What a run did. `leased_elsewhere`: nothing, because another extractor is at it."""
-
-    run: RunId
-    started_at: datetime
-    leased_elsewhere: bool = False
-    stopped: bool = False
-    pages: int = 0
-    rows: int = 0
-    bytes: int = 0
-    duplicates: int = 0
-    modes: list[str] = field(default_factory=list)
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,21 +55,8 @@ class ExtractorPorts:
     clock: Clock
 
 
-async def _nobody_listens(_: RunReport) -> None:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class RunHooks:
-    """What a run asks and tells between its pages."""
-
-    incremental_due: Callable[[], bool]
-    stopping: Callable[[], bool]
-    progressed: Callable[[RunReport], Awaitable[None]]
-
-
 class _StoppedError(Exception):
-    """The process is to stop: the run ends after the page it has just committed."""
+    """The process is to stop: the run ends after the page it has just committed, or without the one it reads."""
 
 
 class ExtractPipeline:
@@ -97,19 +72,14 @@ class ExtractPipeline:
         self._lease_seconds = lease_seconds
         self._committer = PageCommitter(pipeline, ports.unit_of_work, ports.clock)
         self._schema: RowSchema | None = None
+        self._declared = False
 
     async def run(
-        self,
-        *,
-        forced: ForcedMode | None = None,
-        incremental_due: Callable[[], bool] = lambda: False,
-        stopping: Callable[[], bool] = lambda: False,
-        progressed: Callable[[RunReport], Awaitable[None]] = _nobody_listens,
+        self, *, forced: ForcedMode | None = None, hooks: RunHooks | None = None, stop: Stop | None = None
     ) -> RunReport:
         """Extracts what is due. QupersyncError when it could not: pages committed before stay, the next run goes on.
 
-        `incremental_due` is asked between the pages of a snapshot, so that a long one does not stop freshness.
-        `stopping` is asked after each page: the run then ends early, with everything committed in place.
+        When the stop is requested the run ends early: what is being read is given up, what is being committed is kept.
         """
         report = RunReport(run=self.new_run(), started_at=self._ports.clock.now())
         token = await self._ports.registry.acquire(self._pipeline.name, self._owner, self._lease_seconds)
@@ -117,33 +87,50 @@ class ExtractPipeline:
             report.leased_elsewhere = True
             return report
         async with held(self._ports.registry, self._pipeline.name, token, seconds=self._lease_seconds):
-            run = _Run(self, token, report, RunHooks(incremental_due, stopping, progressed))
+            await self._fit()
+            run = _Run(self, token, report, hooks or RunHooks(), stop or Stop())
             try:
                 await run.execute(forced)
             except _StoppedError:
                 report.stopped = True
-            self._schema = run.schema
+            self._schema = run.schema or self._schema
         return report
+
+    async def _fit(self) -> None:
+        """A stream to publish to, and no event beyond what its server takes."""
+        try:
+            if not self._declared:
+                await self._ports.stream.declare(self._pipeline.name)
+                self._declared = True
+            self._reader.fit(await self._ports.stream.max_payload())
+        except StreamUnavailableError:
+            self._declared = False
+            raise
 
     async def keep_alive(self) -> bool:
         """Emits an empty batch if the pipeline was silent for a minute; whether it did. Asks the source nothing."""
         schema = self._schema
         if schema is None:
             return False
+        if not self._silent(await self._ports.registry.get(self._pipeline.name)):
+            return False  # looked at without the lease: idle pipelines cost reads only
         token = await self._ports.registry.acquire(self._pipeline.name, self._owner, self._lease_seconds)
         if token is None:
             return False
         async with held(self._ports.registry, self._pipeline.name, token, seconds=self._lease_seconds):
             registration = await self._ports.registry.get(self._pipeline.name)
-            if registration is None or registration.state.sequence == 0:
-                return False
-            last = registration.state.last_event_at
-            if last is not None and self._ports.clock.now() - last < IDLE_EVENT_EVERY:
+            if registration is None or not self._silent(registration):
                 return False
             draft = empty_draft(schema, HeartbeatPage(), lanes=registration.lanes)
             context = RunContext(run=RunId(uuid7()), token=token, schema=schema, mode=Mode.INCREMENTAL)
             await self._committer.commit(draft, context)
         return True
+
+    def _silent(self, registration: Registration | None) -> bool:
+        """Whether the pipeline has sent something before, and nothing for a minute."""
+        if registration is None or registration.state.sequence == 0:
+            return False
+        return is_silent(registration.state, self._ports.clock.now())
 
     @staticmethod
     def new_run() -> RunId:
@@ -164,6 +151,7 @@ class _Run:
         token: FencingToken,
         report: RunReport,
         hooks: RunHooks,
+        stop: Stop,
     ) -> None:
         self._pipeline = use_case._pipeline  # noqa: SLF001  # one class in two parts
         self._ports = use_case._ports  # noqa: SLF001
@@ -172,17 +160,27 @@ class _Run:
         self._token = token
         self._report = report
         self._hooks = hooks
+        self._stop = stop
         self.schema: RowSchema | None = None
 
     async def execute(self, forced: ForcedMode | None) -> None:
-        self._schema = await row_schema(self._ports.source, self._pipeline)
+        self._schema = await self._unless_stopped(row_schema(self._ports.source, self._pipeline))
         self.schema = self._schema
+        self._shape = shape_of(self._pipeline, self._schema)
+        registration = await self._ports.registry.get(self._pipeline.name)
+        self._report.trouble = registration.trouble if registration is not None else None
         while True:
             # Compared anew before each plan: a run whose snapshot is asked to begin again and again must leave a log
             # that others have left.
             state = await self._settle()
+            ended = state.snapshot_ended_at
             due = plan(
-                state, self._pipeline, fingerprint=self._schema.fingerprint, now=self._ports.clock.now(), forced=forced
+                state,
+                self._pipeline,
+                fingerprint=self._shape,
+                now=self._ports.clock.now(),
+                forced=forced,
+                served=forced is None and ended is not None and self._hooks.served(ended),
             )
             match due:
                 case BeginSnapshot():
@@ -210,16 +208,16 @@ class _Run:
     # ------------------------------------------------------------------------------------------------- snapshot
 
     async def _begin_snapshot(self) -> Extraction:
-        clock = await self._ports.source.clock()
-        horizon = await horizon_of(self._ports.source, self._pipeline, self._schema)
+        clock = await self._unless_stopped(self._ports.source.clock())
+        horizon = await self._horizon()
         async with self._ports.unit_of_work() as work:
             state = await work.extractions.lock(self._pipeline.name, self._token)
             state = begin_snapshot(
                 state,
                 snapshot_id=SnapshotId(uuid7()),
                 began_at=clock.now,
-                high=horizon.high if horizon is not None else None,
-                fingerprint=self._schema.fingerprint,
+                high=horizon.reached if horizon is not None else None,
+                fingerprint=self._shape,
             )
             await work.extractions.save(state)
             await work.commit()
@@ -231,10 +229,10 @@ class _Run:
         if under_way is None:
             return state
         after = under_way.after
-        page = await self._reader.read(self._schema, KeyRange(after=after))
+        page = await self._read(KeyRange(after=after))
         while True:
             upto = None if page.last else page.rows.key(page.rows.count - 1)
-            interrupted = self._hooks.incremental_due() and self._pipeline.cursor is not None
+            interrupted = not page.last and self._pipeline.cursor is not None and self._hooks.incremental_due()
             ahead = None if page.last or interrupted else self._read_ahead(KeyRange(after=upto))
             kind = SnapshotPage(snapshot_id=under_way.id, after=after, upto=upto)
             state = await self._commit(page, kind, state, ahead)
@@ -245,24 +243,52 @@ class _Run:
             if ahead is None:
                 state = await self._incremental(state)
                 ahead = self._read_ahead(KeyRange(after=upto))
-            after, page = upto, await ahead
+            after, page = upto, await self._unless_stopped(ahead)
+            await self._end_if_forked(state)
+
+    async def _end_if_forked(self, state: Extraction) -> None:
+        """A long snapshot in a log that loaders cannot go on with helps nobody: the next run opens another."""
+        forked = await self._ports.registry.forked_log(self._pipeline.name)
+        if forked is not None and forked >= state.log:
+            raise TransientError(f"a loader reported a fork in log {forked}", cure="The next run opens a greater log")
+
+    # -------------------------------------------------------------------------------------------------- reading
 
     def _read_ahead(self, wanted: CursorRange | KeyRange) -> asyncio.Task[ReadPage]:
         return asyncio.create_task(self._reader.read(self._schema, wanted))
+
+    async def _read(self, wanted: CursorRange | KeyRange) -> ReadPage:
+        return await self._unless_stopped(self._reader.read(self._schema, wanted))
+
+    async def _horizon(self) -> SourceHorizon | None:
+        return await self._unless_stopped(horizon_of(self._ports.source, self._pipeline, self._schema))
+
+    async def _unless_stopped(self, reading: Awaitable[Answer]) -> Answer:
+        """What was read; given up with _StoppedError when the process is to stop, however long the source takes."""
+        read = asyncio.ensure_future(reading)
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait((read, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if not read.done():
+                raise _StoppedError
+            return read.result()
+        finally:
+            await _discard(stopped)
+            await _discard(read)
 
     # ---------------------------------------------------------------------------------------------- incremental
 
     async def _incremental(self, state: Extraction) -> Extraction:
         """All pages up to the source's present (minus the safety lag); an empty run moves the cursor only."""
         cursor = self._pipeline.cursor
-        horizon = await horizon_of(self._ports.source, self._pipeline, self._schema)
+        horizon = await self._horizon()
         if cursor is None or horizon is None:
             return await self._idle(state)
         run = plan_incremental(state, self._pipeline, horizon.horizon, high_time=horizon.high_time)
         last_kind = IncrementalPage(
-            upto=end_of_run(horizon.high), cursor=cursor, sweep=run.sweep, completes_at=run.completes_at
+            upto=end_of_run(horizon.reached), cursor=cursor, sweep=run.sweep, completes_at=run.completes_at
         )
-        page = await self._reader.read(self._schema, CursorRange(cursor=cursor, after=run.after, upto=horizon.high))
+        page = await self._read(CursorRange(cursor=cursor, after=run.after, upto=horizon.high))
         if page.rows.count == 0:
             return await self._finish_empty(last_kind)
         while True:
@@ -274,7 +300,7 @@ class _Run:
             state = await self._commit(page, kind, state, ahead)
             if ahead is None:
                 return state
-            page = await ahead
+            page = await self._unless_stopped(ahead)
 
     async def _finish_empty(self, kind: IncrementalPage) -> Extraction:
         async with self._ports.unit_of_work() as work:
@@ -287,10 +313,7 @@ class _Run:
 
     async def _idle(self, state: Extraction, kind: IncrementalPage | None = None) -> Extraction:
         """An empty batch once a minute keeps freshness honest and lets losses be noticed."""
-        now = self._ports.clock.now()
-        if state.last_event_at is not None and now - state.last_event_at < IDLE_EVENT_EVERY:
-            return state
-        if kind is None or state.sequence == 0:
+        if kind is None or state.sequence == 0 or not is_silent(state, self._ports.clock.now()):
             return state
         draft = empty_draft(self._schema, kind, lanes=state.lanes)
         return await self._committer.commit(draft, self._context(Mode.INCREMENTAL))
@@ -324,7 +347,7 @@ class _Run:
             await _discard(ahead)
             raise
         self._report.duplicates += duplicates
-        if self._hooks.stopping():
+        if self._stop.requested:
             await _discard(ahead)
             raise _StoppedError
         return state
@@ -341,7 +364,8 @@ class _Run:
         await self._hooks.progressed(self._report)
 
 
-async def _discard(ahead: asyncio.Task[ReadPage] | None) -> None:
+async def _discard(ahead: asyncio.Future[Any] | None) -> None:
+    """Ends what nobody waits for any more; nothing if it has ended."""
     if ahead is not None:
         ahead.cancel()
         await asyncio.gather(ahead, return_exceptions=True)

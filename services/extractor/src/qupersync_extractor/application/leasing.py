@@ -21,11 +21,12 @@ async def held(
     if body is None:
         raise RuntimeError("held() needs a task")
     lost = False
+    over = asyncio.Event()
 
     async def renew() -> None:
         nonlocal lost
-        while True:
-            await asyncio.sleep(seconds / 3)
+        # Not by cancellation alone: a wait_for inside a renewal may swallow it (Python before 3.12).
+        while not await _set_within(over, seconds / 3):
             try:
                 lost = not await registry.renew(pipeline, token, seconds)
             except QupersyncError:
@@ -37,11 +38,16 @@ async def held(
     renewing = asyncio.create_task(renew(), name=f"renew-{pipeline}")
     try:
         yield
-    except asyncio.CancelledError:
+    except BaseException as error:
         if lost and body.uncancel() == 0:
-            raise LeaseLostError(f"the lease of {pipeline} went to another extractor") from None
+            # Whatever the body made of its cancellation.
+            raise LeaseLostError(f"the lease of {pipeline} went to another extractor") from error
         raise
+    else:
+        if lost:
+            body.uncancel()  # the body never noticed; what it committed was committed under the token
     finally:
+        over.set()
         renewing.cancel()
         await asyncio.gather(renewing, return_exceptions=True)
         try:
@@ -49,3 +55,11 @@ async def held(
                 await registry.release(pipeline, token)
         except QupersyncError:
             pass  # it expires by itself
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return event.is_set()

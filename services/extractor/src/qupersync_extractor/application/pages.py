@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from qupersync_shared.contracts.schema import SLOT_COLUMN, RowSchema
 from qupersync_shared.contracts.slots import canonical_keys, canonical_texts, key_at, scalar_at, slots_of
 from qupersync_shared.kernel.errors import PageRefusedError
 from qupersync_shared.kernel.ids import Lane
-from qupersync_shared.kernel.positions import Key, Position
+from qupersync_shared.kernel.positions import Key, Position, encode_key, encode_position
 
 HEADER_BYTES = 4096
 _SLOT_FIELD = pa.field(SLOT_COLUMN, pa.int16(), nullable=False)
@@ -151,11 +152,12 @@ def boundary(rows: Rows, kind: PageKind, index: int) -> PageKind:
 
 
 def _draft(rows: Rows, slots: np.ndarray, kind: PageKind, lanes: int, limit: int) -> list[PageDraft]:
-    draft, oversized = _encode(rows, slots, kind, lanes, limit)
+    room = limit - _boundary_bytes(kind)
+    draft, oversized = _encode(rows, slots, kind, lanes, room)
     if not oversized:
         return [draft]
-    if rows.count == 1:
-        return [_withhold(rows, slots, kind, lanes, limit)]
+    if rows.count <= 1:
+        return [_withhold(rows, slots, kind, lanes, room)]
     middle = rows.count // 2
     first = _draft(rows.slice(0, middle), slots[:middle], boundary(rows, kind, middle - 1), lanes, limit)
     rest_kind = replace(kind, after=rows.key(middle - 1)) if isinstance(kind, SnapshotPage) else kind
@@ -177,11 +179,28 @@ def _encode(rows: Rows, slots: np.ndarray, kind: PageKind, lanes: int, limit: in
 
 def _withhold(rows: Rows, slots: np.ndarray, kind: PageKind, lanes: int, limit: int) -> PageDraft:
     """The page of a single row that no event can carry: empty bodies, and its key listed as withheld."""
-    empty, _ = _encode(rows.slice(0, 0), slots[:0], kind, lanes, limit)
+    empty, oversized = _encode(rows.slice(0, 0), slots[:0], kind, lanes, limit)
+    if oversized:
+        raise PageRefusedError(
+            f"an event of {len(rows.schema.columns)} columns exceeds the event limit without a single row",
+            cure="Raise extractor.event_bytes_max and the NATS server's max_payload, or leave columns out in a query",
+        )
     lane = Lane(int(slots[0]) % lanes)
     key = rows.key(0)
     bodies = tuple(replace(b, withheld=(key,)) if b.lane == lane else b for b in empty.bodies)
     return replace(empty, bodies=bodies)
+
+
+def _boundary_bytes(kind: PageKind) -> int:
+    """What the keys at a page's ends take in the headers: text keys may be long."""
+    match kind:
+        case SnapshotPage():
+            ends = [encode_key(key) for key in (kind.after, kind.upto) if key is not None]
+        case IncrementalPage():
+            ends = [encode_position(kind.upto)]
+        case _:
+            ends = []
+    return sum(len(quote(end)) for end in ends)
 
 
 def _position(rows: Rows, kind: IncrementalPage, index: int) -> Position:

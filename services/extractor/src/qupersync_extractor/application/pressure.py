@@ -28,7 +28,7 @@ class OutboxGauge:
         """Returns when there is room; the reason of a wait is reported, and taken back afterwards."""
         while True:
             now = self.clock.now()
-            if not self._full and now.timestamp() - self._looked < _LOOK_SECONDS:
+            if not self._full and abs(now.timestamp() - self._looked) < _LOOK_SECONDS:
                 return
             depth = await self.outbox.depth(self.pipeline)
             self._looked = now.timestamp()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qupersync_extractor.application.pages import PageDraft, Rows, check_ascending, draft_pages, reduce_duplicates
 from qupersync_extractor.application.pages import whole_rows as without_last_group
@@ -33,7 +33,12 @@ class PageReader:
         self._pipeline = pipeline
         self._source = source
         self._sizer = sizer
+        self._event_bytes_max = sizer.event_bytes_max
         self._room = room
+
+    def fit(self, event_bytes_max: int) -> None:
+        """Keeps events within what the server takes, too."""
+        self._sizer = replace(self._sizer, event_bytes_max=min(self._event_bytes_max, event_bytes_max))
 
     async def read(self, schema: RowSchema, wanted: CursorRange | KeyRange) -> ReadPage:
         """The next rows of the range, never half a group of duplicates; waits for room in the outbox first."""

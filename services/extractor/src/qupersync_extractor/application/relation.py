@@ -1,10 +1,12 @@
 """What the source says of a pipeline's relation: its row schema, and how far a run may read."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 from datetime import datetime
 
 from qupersync_extractor.application.ports import Source
-from qupersync_extractor.domain.pipeline import Pipeline
+from qupersync_extractor.domain.pipeline import Pipeline, SourceQuery
 from qupersync_extractor.domain.timeline import CURSOR_KINDS, TEMPORAL, Horizon, horizon
 from qupersync_shared.contracts.schema import RowSchema
 from qupersync_shared.kernel.errors import ConfigurationError
@@ -21,6 +23,10 @@ class SourceHorizon:
     @property
     def high(self) -> Scalar:
         return self.horizon.high
+
+    @property
+    def reached(self) -> Scalar:
+        return self.horizon.reached
 
 
 async def row_schema(source: Source, pipeline: Pipeline) -> RowSchema:
@@ -47,6 +53,16 @@ async def row_schema(source: Source, pipeline: Pipeline) -> RowSchema:
             cure="A cursor is a timestamp, a date or an integer; without one, only snapshots run",
         )
     return schema
+
+
+def shape_of(pipeline: Pipeline, schema: RowSchema) -> str:
+    """What the stored cursor and the rows sent so far belong to: the schema's fingerprint, and after a slash that of
+    relation and cursor. When it changes, a snapshot is due.
+    """
+    kind = schema.column(pipeline.cursor).type.scalar if pipeline.cursor is not None else None
+    relation = pipeline.relation.sql if isinstance(pipeline.relation, SourceQuery) else str(pipeline.relation)
+    text = json.dumps([relation, pipeline.cursor, kind, pipeline.cursor_time_zone])
+    return f"{schema.fingerprint}/{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
 async def horizon_of(source: Source, pipeline: Pipeline, schema: RowSchema) -> SourceHorizon | None:

@@ -1,5 +1,6 @@
 """The relay: publishes a lane's records one after the other, fenced by the stream itself, lanes concurrently."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from qupersync_extractor.application.ports import (
@@ -11,6 +12,7 @@ from qupersync_extractor.application.ports import (
 from qupersync_extractor.domain.fence import StreamTop, reconcile
 from qupersync_extractor.domain.records import OutboxRecord, RelayCursor
 from qupersync_shared.contracts.commands import ResendReply, ResendRequest, ResendStatus
+from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.kernel.ids import EventId, Generation, Lane, Log, PipelineName, Sequence
 
 RECORDS_MAX = 16
@@ -48,9 +50,12 @@ class LaneRelay:
     outbox: OutboxReader
     cursors: RelayCursors
     stream: Stream
+    _ahead: bool = False  # of what the database has: a cursor that could not be stored is stored by the next call
 
     async def publish_some(self) -> Published:
-        """Publishes the next records, a bounded number of them; transient errors come out, with the cursor stored."""
+        """Publishes the next records, a bounded number of them; errors come out, with the cursor stored if possible."""
+        if not await self._keep():
+            return Published(count=0, refused=False, stored=False)
         cursor = self.cursor
         records = await self.outbox.next_records(
             self.pipeline,
@@ -71,11 +76,15 @@ class LaneRelay:
                 except WrongLastSequenceError:
                     refused = True
                     self.cursor = reconcile(self.cursor, await self._top())
+                self._ahead = True
+                if refused:
                     break
                 published += 1
-        finally:
-            stored = await self._store(cursor)
-        return Published(count=published, refused=refused, stored=stored)
+        except QupersyncError:
+            with suppress(QupersyncError):
+                await self._keep()
+            raise
+        return Published(count=published, refused=refused, stored=await self._keep())
 
     async def _rewound(self) -> bool:
         """Whether a resend was asked for since the cursor was read: a lane with nothing to publish must notice."""
@@ -102,8 +111,11 @@ class LaneRelay:
             known=record.sequence if record is not None and mine else None,
         )
 
-    async def _store(self, before: RelayCursor) -> bool:
-        return self.cursor == before or await self.cursors.advance(self.cursor, self.owner)
+    async def _keep(self) -> bool:
+        """Stores the cursor where it is ahead; False if the lane is no longer this relay's as it stood."""
+        if self._ahead:
+            self._ahead = not await self.cursors.advance(self.cursor, self.owner)
+        return not self._ahead
 
 
 async def answer_resend(cursors: RelayCursors, request: ResendRequest) -> ResendReply:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from qupersync_extractor.application.ports import OutboxReader, RelayCursors, Stream
 from qupersync_extractor.application.relay import LaneRelay
-from qupersync_extractor.application.troubles import Troubles
-from qupersync_shared.kernel.errors import QupersyncError
+from qupersync_extractor.application.troubles import Troubles, reason_of
+from qupersync_shared.kernel.errors import QupersyncError, StreamUnavailableError
 from qupersync_shared.kernel.ids import Lane, PipelineName
 from qupersync_shared.runtime.lifecycle import Stop
 from qupersync_shared.runtime.logs import get_logger
@@ -28,9 +28,12 @@ class Bell:
         for event in self._events:
             event.set()
 
+    def admit(self, event: asyncio.Event) -> None:
+        """From now on, the event is set whenever the bell rings."""
+        self._events.add(event)
+
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
         """Until the bell rings, at most so many seconds; a ring since the last call counts."""
-        self._events.add(event)
         with suppress(TimeoutError):
             await asyncio.wait_for(event.wait(), seconds)
         event.clear()
@@ -53,6 +56,13 @@ class Bell:
 class _LaneWork:
     relay: LaneRelay
     task: asyncio.Task[None]
+    ending: Stop
+
+    async def end(self) -> None:
+        """Returns when the lane's task is over. Cancelling alone may be swallowed by a wait_for (Python before 3.12)."""
+        self.ending.request()
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,13 +90,17 @@ class PipelineRelay:
                         await self.stream.declare(self.pipeline)
                         self._declared = True
                     await self._claim(stop)
-                except QupersyncError as error:
+                except Exception as error:  # noqa: BLE001  # a defect here must not end the lanes of all pipelines
                     self._trouble("relay", error)
                     await stop.wait(min(1.0, self.lease_seconds / 3))
                     continue
                 self._clear("relay")
                 await stop.wait(min(CLAIM_SECONDS, self.lease_seconds / 3))
         finally:
+            if not stop.requested:  # cancelled: nobody will tell the lanes
+                for work in self._work.values():
+                    work.ending.request()
+                    work.task.cancel()
             await asyncio.gather(*(work.task for work in self._work.values()), return_exceptions=True)
 
     async def _claim(self, stop: Stop) -> None:
@@ -96,8 +110,7 @@ class PipelineRelay:
         for lane, work in list(self._work.items()):
             if lane not in claimed or work.task.done() or work.relay.cursor.log != claimed[lane].log:
                 del self._work[lane]
-                work.task.cancel()
-                await asyncio.gather(work.task, return_exceptions=True)
+                await work.end()
         for lane, cursor in claimed.items():
             if lane not in self._work:
                 relay = LaneRelay(
@@ -108,30 +121,33 @@ class PipelineRelay:
                     cursors=self.cursors,
                     stream=self.stream,
                 )
-                task = asyncio.create_task(self._publish(relay, stop), name=f"relay-{self.pipeline}-{lane}")
-                self._work[lane] = _LaneWork(relay=relay, task=task)
+                ending = Stop()
+                task = asyncio.create_task(self._publish(relay, stop, ending), name=f"relay-{self.pipeline}-{lane}")
+                self._work[lane] = _LaneWork(relay=relay, task=task, ending=ending)
 
-    async def _publish(self, relay: LaneRelay, stop: Stop) -> None:
+    async def _publish(self, relay: LaneRelay, stop: Stop, ending: Stop) -> None:
         event = asyncio.Event()
+        self.bell.admit(event)
         try:
-            await self._publish_until(relay, stop, event)
+            await self._publish_until(relay, stop, ending, event)
         finally:
             self.bell.forget(event)
+            self._clear(_part(relay))
 
-    async def _publish_until(self, relay: LaneRelay, stop: Stop, event: asyncio.Event) -> None:
+    async def _publish_until(self, relay: LaneRelay, stop: Stop, ending: Stop, event: asyncio.Event) -> None:
         backoff = Backoff(first_seconds=0.1, cap_seconds=3.0)
-        lane = relay.cursor.lane
-        part = f"relay lane {lane}"
-        while not stop.requested:
+        part = _part(relay)
+        while not stop.requested and not ending.requested:
             try:
                 outcome = await relay.publish_some()
                 if not outcome.stored:
-                    current = await self.cursors.read(self.pipeline, lane)
+                    current = await self.cursors.read(self.pipeline, relay.cursor.lane)
                     if current is None or current.log != relay.cursor.log:
                         return  # another log, or gone: the next claim begins anew
                     relay.cursor = current
-            except QupersyncError as error:
-                self._declared = False  # the stream may be gone: the next claim declares it anew
+            except Exception as error:  # noqa: BLE001  # a defect here must not end the lane in silence
+                if isinstance(error, StreamUnavailableError):
+                    self._declared = False  # the stream may be gone: the next claim declares it anew
                 self._trouble(part, error)
                 await stop.wait(backoff.next())
                 continue
@@ -144,10 +160,18 @@ class PipelineRelay:
             if outcome.idle:
                 await self.bell.wait(event, POLL_SECONDS)
 
-    def _trouble(self, part: str, error: QupersyncError) -> None:
-        if self.troubles.set(self.pipeline, part, str(error)):
+    def _trouble(self, part: str, error: Exception) -> None:
+        if not self.troubles.set(self.pipeline, part, reason_of(error)):
+            return
+        if isinstance(error, QupersyncError):
             _log.warning("relay_waits", pipeline=self.pipeline, part=part, reason=str(error))
+        else:
+            _log.exception("relay_failed", pipeline=self.pipeline, part=part)
 
     def _clear(self, part: str) -> None:
         if self.troubles.clear(self.pipeline, part):
             _log.info("relay_recovered", pipeline=self.pipeline, part=part)
+
+
+def _part(relay: LaneRelay) -> str:
+    return f"relay lane {relay.cursor.lane}"

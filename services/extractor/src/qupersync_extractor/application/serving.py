@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from qupersync_extractor.application.extract import IDLE_EVENT_EVERY, ExtractPipeline, RunReport
+from qupersync_extractor.application.extract import ExtractPipeline
 from qupersync_extractor.application.ports import Registry
+from qupersync_extractor.application.running import IDLE_EVENT_EVERY, RunHooks, RunReport
 from qupersync_extractor.application.runs import RunCounts, Runs
-from qupersync_extractor.application.troubles import Troubles
+from qupersync_extractor.application.troubles import Troubles, reason_of
 from qupersync_extractor.domain.planning import ForcedMode
 from qupersync_shared.kernel.clock import Clock
-from qupersync_shared.kernel.errors import ConfigurationError, LeaseLostError, QupersyncError
+from qupersync_shared.kernel.errors import ConfigurationError, LeaseLostError, QupersyncError, TerminalError
 from qupersync_shared.runtime.lifecycle import Stop
 from qupersync_shared.runtime.logs import get_logger
 from qupersync_shared.runtime.retry import Backoff
@@ -27,6 +28,54 @@ class Timetable(Protocol):
     def next_after(self, moment: datetime) -> datetime: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A run that is to be made, for as long as it takes; `asked` by a person or a loader."""
+
+    asked: bool = False
+    forced: ForcedMode | None = None
+
+    @property
+    def cause(self) -> str:
+        return "request" if self.asked else "schedule"
+
+    def also(self, forced: ForcedMode | None) -> "Wanted":
+        """With a request that came later; a snapshot that was asked for is not taken back by a weaker one."""
+        strongest = self.forced if self.forced is ForcedMode.SNAPSHOT else forced or self.forced
+        return Wanted(asked=True, forced=strongest)
+
+
+@dataclass(slots=True, kw_only=True)
+class Appointments:
+    """When the next scheduled run is due. A clock that was put back since does not put the run off."""
+
+    timetable: Timetable
+    clock: Clock
+    _due: datetime | None = None
+    _made_at: datetime | None = None
+
+    def begin(self) -> None:
+        """The first run is due at once."""
+        self._due = self._made_at = self.clock.now()
+
+    def make(self) -> None:
+        """The next one, seen from now."""
+        now = self.clock.now()
+        self._due, self._made_at = self.timetable.next_after(now), now
+
+    def take(self) -> bool:
+        """Whether a run is due; true once for each time that it is."""
+        if self._due is None or self._made_at is None:
+            return False
+        now = self.clock.now()
+        if now < self._made_at:
+            self._due, self._made_at = min(self._due, self.timetable.next_after(now)), now
+        if now < self._due:
+            return False
+        self.make()
+        return True
+
+
 @dataclass(slots=True, kw_only=True)
 class PipelineService:
     """Runs one pipeline by its timetable and by request. A second process beside it does no harm: leases decide."""
@@ -38,12 +87,15 @@ class PipelineService:
     troubles: Troubles
     runs: Runs
     _proven: bool = False
-    _due: datetime | None = None
+    _appointments: Appointments = field(init=False)
+    _wanted: Wanted | None = None
     _alive_at: datetime | None = None
-    _told: bool = True
-    _cause: str = "schedule"
+    _told: bool = False  # whether the database has what this process has to say of the pipeline's trouble
     _recorded: RunReport | None = None
     _backoff: Backoff = field(default_factory=lambda: Backoff(first_seconds=0.5, cap_seconds=5.0))
+
+    def __post_init__(self) -> None:
+        self._appointments = Appointments(timetable=self.timetable, clock=self.clock)
 
     @property
     def name(self) -> str:
@@ -51,89 +103,98 @@ class PipelineService:
 
     async def serve(self, stop: Stop) -> None:
         """Until the stop is requested. ConfigurationError only before the first run that reached the source."""
-        self._due = self.clock.now()
-        while not stop.requested:
-            forced, asked = await self._asked()
-            self._cause = "request" if asked else "schedule"
-            if not asked and not self._is_due():
-                await self._keep_alive()
-                await stop.wait(POLL_SECONDS)
-                continue
-            delay = await self.attempt(stop, forced)
-            if delay:
-                await stop.wait(delay)
+        self._appointments.begin()
+        try:
+            while not stop.requested:
+                await self._look()
+                if self._wanted is None:
+                    await self._keep_alive()
+                    await stop.wait(POLL_SECONDS)
+                    continue
+                delay = await self.attempt(stop, self._wanted)
+                if delay:
+                    await stop.wait(delay)
+        finally:
+            await self._hand_back()
 
     async def once(self, stop: Stop) -> RunReport:
-        """One whole run, tried until it succeeds or the stop is requested."""
+        """One whole run, tried until it succeeds or the stop is requested.
+
+        Errors that no later attempt would be spared (TerminalError, ConfigurationError) come out at once.
+        """
         while True:
-            report = await self._run(stop, None)
+            report = await self._run(stop, Wanted(), patient=False)
             if report is not None and not report.leased_elsewhere:
                 return report
             await stop.wait(self._backoff.next())
             if stop.requested:
                 return report or RunReport(run=self.use_case.new_run(), started_at=self.clock.now(), stopped=True)
 
-    async def attempt(self, stop: Stop, forced: ForcedMode | None) -> float:
-        """One run; returns the seconds to wait before anything else is tried."""
-        report = await self._run(stop, forced)
+    async def attempt(self, stop: Stop, wanted: Wanted) -> float:
+        """One run; returns the seconds to wait before anything else is tried. What failed stays wanted."""
+        report = await self._run(stop, wanted, patient=True)
         if report is None:
             return self._backoff.next()
         self._backoff.reset()
         if report.leased_elsewhere:
             return LEASED_ELSEWHERE_SECONDS
-        self._due = self.timetable.next_after(self.clock.now())
+        if not report.stopped:
+            self._wanted = None
+            self._appointments.make()
         return 0.0
 
-    async def _run(self, stop: Stop, forced: ForcedMode | None) -> RunReport | None:
+    async def _run(self, stop: Stop, wanted: Wanted, *, patient: bool) -> RunReport | None:
+        """The report of a run, None after a failure that a later attempt may be spared."""
         self._recorded = None
         try:
-            report = await self.use_case.run(
-                forced=forced,
-                incremental_due=self._is_due,
-                stopping=lambda: stop.requested,
-                progressed=self._progressed,
-            )
-        except ConfigurationError as error:
-            if not self._proven:
+            report = await self.use_case.run(forced=wanted.forced, hooks=self._hooks(wanted), stop=stop)
+        except LeaseLostError as error:
+            _log.info("lease_lost", pipeline=self.name, reason=str(error))
+            await self._record_end(str(error))
+            return None
+        except Exception as error:
+            await self._record_end(reason_of(error))
+            if not patient and not _may_pass(error):
+                raise
+            if isinstance(error, ConfigurationError) and not self._proven:
                 raise
             await self._trouble(error)
             return None
-        except LeaseLostError as error:
-            _log.info("lease_lost", pipeline=self.name, reason=str(error))
-            return None
-        except QupersyncError as error:
-            await self._trouble(error)
-            await self._record_end(str(error))
-            return None
+        if report.leased_elsewhere:
+            # Whatever kept this process from extracting is the other one's to tell now.
+            self.troubles.clear(self.name, "extractor")
+            return report
         await self._record_end(None)
         self._proven = True
-        await self._recovered()
-        if not report.leased_elsewhere:
-            _log.info(
-                "run_ended",
-                pipeline=self.name,
-                modes=",".join(report.modes) or "nothing",
-                pages=report.pages,
-                rows=report.rows,
-                seconds=round((self.clock.now() - report.started_at).total_seconds(), 3),
-            )
+        await self._recovered(report)
+        _log.info(
+            "run_ended",
+            pipeline=self.name,
+            modes=",".join(report.modes) or "nothing",
+            pages=report.pages,
+            rows=report.rows,
+            seconds=round((self.clock.now() - report.started_at).total_seconds(), 3),
+        )
         return report
 
-    async def _progressed(self, report: RunReport) -> None:
+    def _hooks(self, wanted: Wanted) -> RunHooks:
+        async def progressed(report: RunReport) -> None:
+            await self._progressed(report, wanted.cause)
+
+        return RunHooks(
+            incremental_due=self._appointments.take,
+            served=lambda ended: not wanted.asked and self.timetable.next_after(ended) > self.clock.now(),
+            progressed=progressed,
+        )
+
+    async def _progressed(self, report: RunReport, cause: str) -> None:
         self._proven = True
         if self._recorded is None:
             self._recorded = report
-            await self._record_start(report)
-        if self._due is not None and self._is_due():
-            self._due = self.timetable.next_after(self.clock.now())
+            # Runs that find nothing leave no record, and a history that cannot be written stops no run.
+            with suppress(QupersyncError):
+                await self.runs.start(report.run, self.use_case.pipeline.name, mode=",".join(report.modes), cause=cause)
         _log.debug("page_committed", pipeline=self.name, pages=report.pages, rows=report.rows)
-
-    async def _record_start(self, report: RunReport) -> None:
-        """Runs that find nothing leave no record, and a history that cannot be written stops no run."""
-        with suppress(QupersyncError):
-            await self.runs.start(
-                report.run, self.use_case.pipeline.name, mode=",".join(report.modes), cause=self._cause
-            )
 
     async def _record_end(self, error: str | None) -> None:
         report = self._recorded
@@ -142,39 +203,55 @@ class PipelineService:
             with suppress(QupersyncError):
                 await self.runs.end(report.run, counts=counts, error=error)
 
-    def _is_due(self) -> bool:
-        return self._due is not None and self.clock.now() >= self._due
-
-    async def _asked(self) -> tuple[ForcedMode | None, bool]:
+    async def _look(self) -> None:
+        """What is to be done: a run that failed before, one that is due, one that was asked for."""
+        if self._appointments.take():
+            self._wanted = self._wanted or Wanted()
         try:
             asked, mode = await self.registry.take_request(self.use_case.pipeline.name)
         except QupersyncError as error:
-            await self._trouble(error)
-            return None, False
-        return (ForcedMode(mode) if mode else None), asked
+            if self.troubles.set(self.name, "requests", str(error)):
+                _log.warning("requests_not_seen", pipeline=self.name, reason=str(error))
+            return
+        self.troubles.clear(self.name, "requests")
+        if asked:
+            self._wanted = (self._wanted or Wanted()).also(ForcedMode(mode) if mode else None)
+
+    async def _hand_back(self) -> None:
+        """A request that this process took and could not serve is for another one, or for its next life."""
+        if self._wanted is not None and self._wanted.asked:
+            with suppress(QupersyncError):
+                forced = self._wanted.forced
+                await self.registry.request_run(self.use_case.pipeline.name, forced.value if forced else None)
 
     async def _keep_alive(self) -> None:
         now = self.clock.now()
-        if self._alive_at is not None and now - self._alive_at < IDLE_EVENT_EVERY / 4:
+        if self._alive_at is not None and abs(now - self._alive_at) < IDLE_EVENT_EVERY / 4:
             return
         self._alive_at = now
         try:
             await self.use_case.keep_alive()
         except QupersyncError as error:
             _log.info("keep_alive_failed", pipeline=self.name, reason=str(error))
+        except Exception:  # noqa: BLE001  # a defect here must not end the pipeline
+            _log.exception("keep_alive_failed", pipeline=self.name)
 
-    async def _trouble(self, error: QupersyncError) -> None:
-        news = self.troubles.set(self.name, "extractor", str(error))
-        if news:
-            _log.warning("extraction_waits", pipeline=self.name, reason=str(error))
+    async def _trouble(self, error: Exception) -> None:
+        reason = reason_of(error)
+        news = self.troubles.set(self.name, "extractor", reason)
+        if news and isinstance(error, QupersyncError):
+            _log.warning("extraction_waits", pipeline=self.name, reason=reason)
+        elif news:
+            _log.exception("extraction_failed", pipeline=self.name)
         if news or not self._told:
-            self._told = await self._tell(str(error))
+            self._told = await self._tell(reason)
 
-    async def _recovered(self) -> None:
+    async def _recovered(self, report: RunReport) -> None:
+        """Takes back what this process, or one before it, said of the pipeline."""
         if self.troubles.clear(self.name, "extractor"):
             _log.info("extraction_recovered", pipeline=self.name)
             self._told = False
-        if not self._told:
+        if report.trouble is not None or not self._told:
             self._told = await self._tell(None)
 
     async def _tell(self, reason: str | None) -> bool:
@@ -183,3 +260,8 @@ class PipelineService:
         except QupersyncError:
             return False
         return True
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether a later attempt may be spared this error: not a defect, and nothing that only a person can mend."""
+    return isinstance(error, QupersyncError) and not isinstance(error, TerminalError | ConfigurationError)

@@ -2,7 +2,17 @@
 
 from dataclasses import dataclass, field
 
+from qupersync_shared.kernel.errors import QupersyncError
+from qupersync_shared.runtime.logs import describe
+
 PROCESS = ""
+
+
+def reason_of(error: Exception) -> str:
+    """What to show of an error; one that is not of the tree is a defect, and says so."""
+    if isinstance(error, QupersyncError):
+        return str(error)
+    return f"a defect, or something unforeseen (the log has its traceback): {describe(error)}"
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from typing import Final
 
 from qupersync_extractor.domain.ordering import position_order
 from qupersync_shared.kernel.ids import EventId, Lane, Log, PipelineName, Sequence, SnapshotId
-from qupersync_shared.kernel.positions import Key, Position, Scalar
+from qupersync_shared.kernel.positions import Key, KeyBound, Position, Scalar
 
 FIRST_LOG: Final = Log(1)
 NO_SEQUENCE: Final = Sequence(0)
@@ -85,8 +85,17 @@ class Extraction:
 def begin_snapshot(
     state: Extraction, *, snapshot_id: SnapshotId, began_at: datetime, high: Scalar | None, fingerprint: str
 ) -> Extraction:
-    """A new snapshot is planned. Before the very first one `high` becomes the cursor; later ones never touch it."""
-    cursor = state.cursor
+    """A new snapshot is planned. Before the very first one `high` becomes the cursor; later ones never touch it.
+
+    A fingerprint's part after the slash is about the cursor: when that differs, the cursor's old values mean nothing
+    any more, and this snapshot is the first again.
+    """
+    cursor, swept = state.cursor, state.swept
+    if state.schema_fingerprint is not None and state.schema_fingerprint != fingerprint:
+        if state.schema_fingerprint.partition("/")[2] != fingerprint.partition("/")[2]:
+            cursor = swept = None
+        elif cursor is not None and not isinstance(cursor.key, KeyBound):
+            cursor = Position.before(cursor.cursor)  # the key may have other columns now
     if cursor is None and high is not None:
         cursor = Position.after(high)
     return replace(
@@ -94,6 +103,7 @@ def begin_snapshot(
         snapshot=Snapshot(id=snapshot_id, began_at=began_at),
         snapshot_wish=None,
         cursor=cursor,
+        swept=swept,
         schema_fingerprint=fingerprint,
     )
 

@@ -16,8 +16,9 @@ def scalar_order(scalar: Scalar) -> Any:
         case ScalarKind.BOOLEAN:
             return scalar.text == "true"
         case ScalarKind.DATE | ScalarKind.TIMESTAMP | ScalarKind.TIMESTAMPTZ:
-            year, separator, rest = scalar.text.partition("-")
-            return (int(year), rest) if separator else (0, scalar.text)
+            sign, text = ("-", scalar.text[1:]) if scalar.text.startswith("-") else ("", scalar.text)
+            year, separator, rest = text.partition("-")
+            return (int(sign + year), rest) if separator else (0, scalar.text)
         case _:
             return scalar.text.encode()
 

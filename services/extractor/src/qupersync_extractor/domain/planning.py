@@ -6,8 +6,8 @@ from enum import StrEnum
 
 from qupersync_extractor.domain.extraction import Extraction, SweepMark
 from qupersync_extractor.domain.pipeline import Pipeline
-from qupersync_extractor.domain.timeline import TEMPORAL, Horizon, minus
-from qupersync_shared.kernel.positions import Position, ScalarKind
+from qupersync_extractor.domain.timeline import TEMPORAL, Horizon, minus, resumed
+from qupersync_shared.kernel.positions import Position
 
 
 class ForcedMode(StrEnum):
@@ -38,10 +38,19 @@ Plan = BeginSnapshot | ContinueSnapshot | ReadIncrementally
 
 
 def plan(
-    state: Extraction, pipeline: Pipeline, *, fingerprint: str, now: datetime, forced: ForcedMode | None = None
+    state: Extraction,
+    pipeline: Pipeline,
+    *,
+    fingerprint: str,
+    now: datetime,
+    forced: ForcedMode | None = None,
+    served: bool = False,
 ) -> Plan:
-    """The kind of run that is due. `now` is compared with `snapshot_ended_at`, both by the extractor's clock."""
-    reason = _snapshot_reason(state, pipeline, fingerprint=fingerprint, now=now, forced=forced)
+    """The kind of run that is due. `now` is compared with `snapshot_ended_at`, both by the extractor's clock.
+
+    `served`: the last snapshot is recent enough for a pipeline that has nothing else (another extractor took it).
+    """
+    reason = _snapshot_reason(state, pipeline, fingerprint=fingerprint, now=now, forced=forced, served=served)
     if reason is not None:
         return BeginSnapshot(reason)
     if state.snapshot is not None:
@@ -50,26 +59,29 @@ def plan(
 
 
 def _snapshot_reason(
-    state: Extraction, pipeline: Pipeline, *, fingerprint: str, now: datetime, forced: ForcedMode | None
+    state: Extraction, pipeline: Pipeline, *, fingerprint: str, now: datetime, forced: ForcedMode | None, served: bool
 ) -> str | None:
     under_way = state.snapshot
     wish = state.snapshot_wish
     if state.schema_fingerprint is not None and state.schema_fingerprint != fingerprint:
-        return "the source's columns have changed"
+        return "the source's columns, or what the pipeline says of them, have changed"
     if wish is not None and (under_way is None or wish.restart):
         return wish.reason
-    return None if under_way is not None else _due_reason(state, pipeline, now=now, forced=forced)
+    return None if under_way is not None else _due_reason(state, pipeline, now=now, forced=forced, served=served)
 
 
-def _due_reason(state: Extraction, pipeline: Pipeline, *, now: datetime, forced: ForcedMode | None) -> str | None:
+def _due_reason(
+    state: Extraction, pipeline: Pipeline, *, now: datetime, forced: ForcedMode | None, served: bool
+) -> str | None:
     ended = state.snapshot_ended_at
     every = pipeline.snapshot_every
     due = (
         (ended is None, "first snapshot"),
         (forced is ForcedMode.SNAPSHOT, "an operator asked for it"),
-        (pipeline.cursor is None, "the pipeline has no cursor"),
+        (pipeline.cursor is None and not served, "the pipeline has no cursor"),
         (
-            forced is None and every is not None and ended is not None and now - ended >= every,
+            # A moment that lies far ahead was written by a clock that was wrong: it must not put snapshots off.
+            forced is None and every is not None and ended is not None and abs(now - ended) >= every,
             "snapshot_every has elapsed",
         ),
     )
@@ -104,21 +116,18 @@ def plan_incremental(state: Extraction, pipeline: Pipeline, at: Horizon, *, high
         if pipeline.lookback_units:
             after = Position.before(minus(state.cursor.cursor, lookback=timedelta(0), units=pipeline.lookback_units))
         return IncrementalRun(after=after, horizon=at, sweep=None, completes_at=high_time)
+    zone = pipeline.cursor_time_zone
+    after = resumed(state.cursor, zone)
     if not pipeline.lookback:
-        return IncrementalRun(after=_resumed(state.cursor), horizon=at, sweep=None, completes_at=high_time)
-    if state.swept is not None and at.began_at - state.swept.began_at < pipeline.lookback / 2:
-        return IncrementalRun(after=_resumed(state.cursor), horizon=at, sweep=None, completes_at=None)
+        return IncrementalRun(after=after, horizon=at, sweep=None, completes_at=high_time)
+    # Not `began_at - …`: when the source's clock was put back, rows come with cursors that were read already.
+    if state.swept is not None and abs(at.began_at - state.swept.began_at) < pipeline.lookback / 2:
+        return IncrementalRun(after=after, horizon=at, sweep=None, completes_at=None)
     mark = state.swept.high if state.swept is not None else state.cursor.cursor
+    start = minus(mark, lookback=pipeline.lookback, units=0, time_zone=zone)
     return IncrementalRun(
-        after=Position.before(minus(mark, lookback=pipeline.lookback, units=0)),
+        after=Position.before(start),
         horizon=at,
-        sweep=SweepMark(high=at.high, began_at=at.began_at),
+        sweep=SweepMark(high=at.reached, began_at=at.began_at),
         completes_at=high_time,
     )
-
-
-def _resumed(cursor: Position) -> Position:
-    """Where reading goes on: a day may have been read in part, by pages or by its rows' being written later, so its
-    rows are all read again.
-    """
-    return Position.before(cursor.cursor) if cursor.cursor.kind is ScalarKind.DATE else cursor

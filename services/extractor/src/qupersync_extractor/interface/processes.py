@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,7 +21,12 @@ from qupersync_extractor.infrastructure.jetstream.commands import CommandServer,
 from qupersync_extractor.infrastructure.postgres.schema import pending_revisions
 from qupersync_shared.contracts.commands import ResendReply, ResendRequest
 from qupersync_shared.contracts.progress import HEARTBEAT_SECONDS, ProcessHeartbeat
-from qupersync_shared.kernel.errors import ConfigurationError, DatabaseUnavailableError, QupersyncError
+from qupersync_shared.kernel.errors import (
+    ConfigurationError,
+    DatabaseUnavailableError,
+    QupersyncError,
+    TransientError,
+)
 from qupersync_shared.runtime.lifecycle import Stop
 from qupersync_shared.runtime.logs import get_logger
 from qupersync_shared.runtime.retry import Backoff
@@ -28,6 +35,7 @@ from qupersync_shared.runtime.settings import Configuration
 MAINTENANCE_SECONDS = 600.0
 RUNS_KEPT = timedelta(days=90)
 DRAIN_LOOK_SECONDS = 0.1
+DRAIN_SECONDS_MAX = 60.0
 _log = get_logger(__name__)
 
 
@@ -90,7 +98,7 @@ class Process:
         services = [self.shop.service(p, self.source) for p in self.shop.settings.pipelines] if self.source else []
         relays = [self.shop.relay(p, self.bell) for p in self.shop.settings.pipelines] if self.parts.relay else []
         relaying = Stop()
-        failure: list[QupersyncError] = []
+        failures: list[QupersyncError] = []
         async with asyncio.TaskGroup() as group:
             for relay in relays:
                 group.create_task(relay.serve(relaying), name=f"relay-{relay.pipeline}")
@@ -98,46 +106,68 @@ class Process:
             if relays:
                 background.append(group.create_task(self.bell.listen(self.shop.stores.outbox), name="bell"))
             try:
-                await self._extract(services, once=once)
+                failures += await self._extract(services, once=once)
                 if once and relays:
                     await self._drain()
                 elif not services:
                     await self.stop.wait()
             except QupersyncError as error:
-                failure.append(error)
+                failures.append(error)
             finally:
                 relaying.request()
                 self.bell.ring()
                 for task in background:
                     task.cancel()
-        if failure:
-            raise failure[0]
+        if failures:
+            raise failures[0]
 
-    async def _extract(self, services: list[PipelineService], *, once: bool) -> None:
-        """All pipelines at once; the first ConfigurationError ends them all."""
+    async def _extract(self, services: list[PipelineService], *, once: bool) -> list[QupersyncError]:
+        """All pipelines at once; what ended single ones for good. The first ConfigurationError ends them all."""
+        failures: list[QupersyncError] = []
 
         async def serve(service: PipelineService) -> None:
-            if once:
-                await service.once(self.stop)
-            else:
-                await service.serve(self.stop)
+            try:
+                await (service.once(self.stop) if once else service.serve(self.stop))
+            except ConfigurationError:
+                raise
+            except QupersyncError as error:
+                _log.error("pipeline_ended", pipeline=service.name, reason=str(error))
+                failures.append(error)
 
         tasks = [asyncio.create_task(serve(service), name=f"pipeline-{service.name}") for service in services]
         try:
             for task in asyncio.as_completed(tasks):
                 await task
+        except BaseException:
+            self.stop.request()  # the others may miss their cancellation, and would hold the process for ever
+            raise
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        return failures
 
     async def _drain(self) -> None:
-        """Until the outbox holds nothing of these pipelines that is not published."""
+        """Until the outbox holds nothing of these pipelines that is not published.
+
+        TransientError when nothing was published for long: a full stream or a dead server must not hold a script for
+        ever. The records stay.
+        """
+        patience = max(DRAIN_SECONDS_MAX, 2 * self.shop.settings.lease_seconds)
         for pipeline in self.shop.settings.pipelines:
+            least, since = math.inf, time.monotonic()
             while not self.stop.requested:
                 with contextlib.suppress(QupersyncError):
-                    if (await self.shop.stores.outbox.depth(pipeline.name)).records == 0:
+                    records = (await self.shop.stores.outbox.depth(pipeline.name)).records
+                    if records == 0:
                         break
+                    if records < least:
+                        least, since = records, time.monotonic()
+                if time.monotonic() - since > patience:
+                    raise TransientError(
+                        f"{pipeline.name}: {least} records of the outbox were not published within {patience:g} s",
+                        cure=self.shop.troubles.by_pipeline().get(pipeline.name, "They stay: run again"),
+                    )
                 self.bell.ring()
                 await self.stop.wait(DRAIN_LOOK_SECONDS)
 
@@ -149,7 +179,7 @@ class Process:
         while not self.stop.requested:
             try:
                 await self._register()
-            except DatabaseUnavailableError as error:
+            except TransientError as error:
                 if self.shop.troubles.set(PROCESS, "outbox", f"outbox: {error}"):
                     _log.warning("outbox_unavailable", reason=str(error))
                 await self.stop.wait(backoff.next())
@@ -200,8 +230,12 @@ class Process:
                 version=version("qupersync-extractor"),
                 troubles=self.shop.troubles.by_pipeline(),
             )
-            with contextlib.suppress(QupersyncError):
+            try:
                 await self.shop.progress.beat(beat)
+            except QupersyncError as error:
+                _log.debug("heartbeat_failed", reason=str(error))
+            except Exception:  # noqa: BLE001  # a defect here must not make the process look dead
+                _log.exception("heartbeat_failed")
             await ending.wait(HEARTBEAT_SECONDS)
 
     async def _resend(self, request: ResendRequest) -> ResendReply:

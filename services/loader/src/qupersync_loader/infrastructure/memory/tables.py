@@ -62,6 +62,7 @@ class PipelineStore:
     """All that one pipeline has in the target."""
 
     target: str
+    made: bool = False
     log: int | None = None
     lanes: int | None = None
     watermarks: dict[int, Watermark] = field(default_factory=dict)

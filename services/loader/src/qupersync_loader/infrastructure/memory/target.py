@@ -35,9 +35,9 @@ class MemorySession:
                 raise SchemaRefusedError(f"{self._pipeline.target} belongs to pipeline {name}")
         known = self._store.pipelines.setdefault(self._pipeline.name, PipelineStore(target=self._pipeline.target))
         table = self._store.tables.get(self._pipeline.target)
-        if table is None or known.target != self._pipeline.target:
+        if (table is None and known.made) or known.target != self._pipeline.target:
             known.watermarks.clear()
-            known.target = self._pipeline.target
+        known.target, known.made = self._pipeline.target, True
         if table is None:
             self._store.tables[self._pipeline.target] = new_table(schema)
             return

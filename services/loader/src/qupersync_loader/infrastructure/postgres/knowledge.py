@@ -16,7 +16,7 @@ class Knowledge:
     """Seen fittings and the generated statements, shared by all sessions of a process."""
 
     def __init__(self) -> None:
-        self._fitted: dict[tuple[str, str], float] = {}
+        self._fitted: dict[tuple[TargetPipeline, str], float] = {}
         self._statements: dict[tuple[str, str, str, str], Statements] = {}
 
     def statements(self, pipeline: TargetPipeline, schema: RowSchema) -> Statements:
@@ -28,13 +28,13 @@ class Knowledge:
         return self._statements[key]
 
     def fits(self, pipeline: TargetPipeline, schema: RowSchema) -> bool:
-        seen = self._fitted.get((pipeline.target, schema.fingerprint))
+        seen = self._fitted.get((pipeline, schema.fingerprint))
         return seen is not None and time.monotonic() - seen < FRESH_SECONDS
 
     def saw_fit(self, pipeline: TargetPipeline, schema: RowSchema) -> None:
-        self._fitted[pipeline.target, schema.fingerprint] = time.monotonic()
+        self._fitted[pipeline, schema.fingerprint] = time.monotonic()
 
     def forget(self, pipeline: TargetPipeline) -> None:
         """Whatever was known of the table no longer holds."""
-        for key in [key for key in self._fitted if key[0] == pipeline.target]:
+        for key in [key for key in self._fitted if key[0].target == pipeline.target]:
             del self._fitted[key]

@@ -13,10 +13,12 @@ from qupersync_loader.infrastructure.postgres.sql import statement
 from qupersync_loader.infrastructure.postgres.statements import Statements
 from qupersync_shared.contracts.schema import GONE_COLUMN
 from qupersync_shared.contracts.slots import canonical_bytes, canonical_keys
-from qupersync_shared.kernel.positions import Key, decode_key, encode_key
+from qupersync_shared.kernel.positions import Key, Scalar, ScalarKind, decode_key, encode_key
 
 LOADED: Final = "loaded"
 GONE: Final = "gone"
+_MOMENTS: Final = frozenset({ScalarKind.DATE, ScalarKind.TIMESTAMP, ScalarKind.TIMESTAMPTZ})
+_YEAR_MAX: Final = 294_276
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,5 +117,12 @@ def columns(keys: list[Key], width: int) -> list[list[str]]:
 
 
 def storable(key: Key) -> bool:
-    """PostgreSQL's text holds no NUL, so no row of the target can have such a key."""
-    return all("\0" not in scalar.text for scalar in key)
+    """Whether a row of the target can have this key: text without NUL, moments with a year that PostgreSQL knows."""
+    return all(_storable(scalar) for scalar in key)
+
+
+def _storable(scalar: Scalar) -> bool:
+    if scalar.kind in _MOMENTS:
+        year = scalar.text.partition("-")[0]
+        return year.isdecimal() and int(year) <= _YEAR_MAX
+    return "\0" not in scalar.text

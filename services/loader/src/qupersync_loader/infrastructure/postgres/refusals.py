@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
+import pyarrow as pa
 
 from qupersync_loader.application.content import Batch
 from qupersync_shared.contracts.schema import SLOT_COLUMN
@@ -82,19 +83,26 @@ class RefusedRow:
 
 def refused_row(batch: Batch, refusal: Refusal) -> RefusedRow:
     """The row with its values in a form that jsonb takes."""
-    values = batch.rows.slice(refusal.index, 1).to_pylist()[0]
     content = {}
     for column in batch.schema.columns:
-        value = values[column.name]
+        value = _value(batch.rows.column(column.name)[refusal.index])
         if column.type.kind is Kind.UUID and value is not None:
             value = UUID(bytes=value)
         content[column.name] = _plain(value)
     return RefusedRow(
-        slot=values[SLOT_COLUMN],
+        slot=batch.rows.column(SLOT_COLUMN)[refusal.index].as_py(),
         key=key_at(batch.rows, batch.schema, refusal.index),
         content=content,
         reason=refusal.reason,
     )
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    """As Python has it, else as Arrow writes it: a date that PostgreSQL refuses may be beyond Python too."""
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError):
+        return str(scalar.cast(pa.string()))
 
 
 def _plain(value: Any) -> Any:  # noqa: PLR0911  # one line a type

@@ -51,7 +51,8 @@ class Statements:
     @cached_property
     def staged_places(self) -> str:
         """The tids of staged rows as text, in the order they were copied."""
-        return f"SELECT ctid::text FROM {self._stage} ORDER BY ctid"  # noqa: S608  # quoted
+        # Qualified, because a bare `ctid` would mean the text of the output: '(0,10)' before '(0,2)'.
+        return f"SELECT s.ctid::text FROM {self._stage} AS s ORDER BY s.ctid"  # noqa: S608  # quoted
 
     @property
     def _stage(self) -> str:

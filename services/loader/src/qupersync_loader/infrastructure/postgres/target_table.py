@@ -53,21 +53,22 @@ class TargetTable:
         await self._driver.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"qupersync target {self._pipeline.target}"
         )
-        fresh = await self._own()
+        made = await self._own()
         found = await self._driver.fetchrow(statement("relation"), self._pipeline.schema, self._pipeline.table)
         if found is None:
             await self._create(schema)
-            if not fresh:
+            if made:
                 await self._forget_watermarks("the target table was missing and is made anew")
-            return
-        if found["kind"] not in _TABLE_KINDS:
+        elif found["kind"] not in _TABLE_KINDS:
             raise SchemaRefusedError(f"{self._pipeline.target} is not a table", cure="Name another table in `into`")
-        await self._alter(found["oid"], schema)
+        else:
+            await self._alter(found["oid"], schema)
+        await self._driver.execute(statement("made"), self._pipeline.group, self._pipeline.name)
 
     # ---------------------------------------------------------------------------------------------- ownership
 
     async def _own(self) -> bool:
-        """Records the pipeline as the owner of its target; whether it was unknown until now."""
+        """Records the pipeline as the owner of its target; whether the table has been there before."""
         pipeline = self._pipeline
         owner = await self._driver.fetchrow(statement("owner"), pipeline.schema, pipeline.table)
         if owner is not None and (owner["group_name"], owner["pipeline"]) != (pipeline.group, pipeline.name):
@@ -76,17 +77,17 @@ class TargetTable:
                 cure="A target table has one owner: name another table in `into`",
             )
         if owner is not None:
-            return False
+            return bool(owner["made"])
         status = await self._driver.execute(
             statement("register"), pipeline.group, pipeline.name, pipeline.schema, pipeline.table
         )
         if status.endswith(" 1"):
-            return True
+            return False
         await self._driver.execute(
             statement("retarget"), pipeline.group, pipeline.name, pipeline.schema, pipeline.table
         )
         await self._forget_watermarks("`into` names another table now")
-        return True
+        return False
 
     async def _forget_watermarks(self, reason: str) -> None:
         await self._driver.fetchrow(statement("lock_pipeline_exclusive"), self._pipeline.group, self._pipeline.name)

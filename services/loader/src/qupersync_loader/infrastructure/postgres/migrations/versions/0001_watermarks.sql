@@ -1,10 +1,12 @@
 -- One row per pipeline of a loader group, and the owner of its target table. Locked FOR SHARE by every event, FOR UPDATE
--- to begin a lane or to change the log, which all lanes leave at once.
+-- to begin a lane or to change the log, which all lanes leave at once. `made`: the target table has been there; if it
+-- is gone, the watermarks speak of nothing.
 CREATE TABLE public.qupersync_pipeline (
     group_name text NOT NULL,
     pipeline text NOT NULL,
     target_schema text NOT NULL,
     target_table text NOT NULL,
+    made boolean NOT NULL DEFAULT false,
     log bigint CONSTRAINT qupersync_pipeline_log_check CHECK (log >= 1),
     lanes integer CONSTRAINT qupersync_pipeline_lanes_check CHECK (lanes >= 1),
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -1,0 +1,39 @@
+"""The promises under hundreds of hostile schedules of the real use cases over the in-memory adapters.
+
+`QUPERSYNC_SIMULATION_USE_CASES` is how many, `QUPERSYNC_SIMULATION_SEED` where the seeds begin.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.properties.use_cases.schedule import Schedule
+
+SCHEDULES = int(os.environ.get("QUPERSYNC_SIMULATION_USE_CASES", "200"))
+SEED = int(os.environ.get("QUPERSYNC_SIMULATION_SEED", "0"))
+PARTS = 10
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads would make a schedule differ from run to run."""
+
+    async def inline(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        await asyncio.sleep(0)
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(asyncio, "to_thread", inline)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+async def test_every_promise_holds_whoever_is_killed_wherever(part: int) -> None:
+    count = -(-SCHEDULES // PARTS)
+    for seed in range(SEED + part * count, SEED + (part + 1) * count):
+        schedule = Schedule(seed)
+        try:
+            await schedule.play(steps=60)
+        except Exception as error:
+            error.add_note("\n".join([*schedule.trace[-80:], f"seed {seed}: Schedule({seed}).play(steps=60)"]))
+            raise

@@ -1,0 +1,57 @@
+"""What the README tells people to type exists: commands, make targets, options and configuration."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from qupersync_shared.runtime.settings import Configuration
+
+ROOT = Path(__file__).parents[3]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BIN = Path(sys.executable).parent
+COMMANDS = sorted(set(re.findall(r"(?m)^(qupersync(?:-\w+)?) (\w+)", README)))
+INLINE = sorted(set(re.findall(r"`(qupersync(?:-\w+)?) (\w+) (--[\w-]+)", README)))
+TARGETS = sorted(set(re.findall(r"(?m)^make (\w+)|`make (\w+)", README)))
+
+
+def test_the_readme_names_commands_at_all() -> None:
+    assert len(COMMANDS) >= 7
+    assert INLINE
+    assert TARGETS
+
+
+@pytest.mark.parametrize(("program", "command"), COMMANDS)
+def test_a_command_exists(program: str, command: str) -> None:
+    done = subprocess.run([BIN / program, command, "--help"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("program", "command", "option"), INLINE)
+def test_an_option_exists(program: str, command: str, option: str) -> None:
+    done = subprocess.run([BIN / program, command, "--help"], capture_output=True, text=True, timeout=60, check=False)
+    assert option in re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+
+
+@pytest.mark.parametrize("target", sorted({one or other for one, other in TARGETS}))
+def test_a_make_target_exists(target: str) -> None:
+    assert re.search(rf"(?m)^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"))
+
+
+def test_the_example_configuration_is_valid() -> None:
+    example = next(block for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) if "pipelines:" in block)
+    configuration = Configuration.model_validate(yaml.safe_load(example))
+    assert configuration.pipelines["cost_usage"].key == ["id"]
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(((?!http)[^)#]+)\)", README))
+def test_a_link_leads_somewhere(link: str) -> None:
+    assert (ROOT / link).exists()
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`(tests/[\w/]+)`", README))))
+def test_a_promise_names_tests_that_exist(path: str) -> None:
+    assert list((ROOT / path).rglob("test_*.py"))

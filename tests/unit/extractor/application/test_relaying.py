@@ -1,0 +1,163 @@
+"""The relay's tasks in a running process: they end in order, and no error of any kind stops one of them in silence."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+from tests.unit.extractor.application.bench import NAME, Bench
+
+from qupersync_extractor.application.relaying import Bell, PipelineRelay
+from qupersync_extractor.application.troubles import Troubles
+from qupersync_extractor.domain.records import RelayCursor
+from qupersync_shared.kernel.errors import DatabaseUnavailableError
+from qupersync_shared.kernel.ids import Lane
+from qupersync_shared.runtime.lifecycle import Stop
+
+
+@pytest.fixture
+async def bench() -> Bench:
+    bench = await Bench().registered()
+    bench.insert(*range(1, 10))
+    await bench.use_case().run()
+    return bench
+
+
+def pipeline_relay(bench: Bench, *, lease_seconds: float = 0.15) -> PipelineRelay:
+    return PipelineRelay(
+        pipeline=NAME,
+        owner="serving",
+        outbox=bench.outbox,
+        cursors=bench.cursors,
+        stream=bench.stream,
+        bell=Bell(),
+        troubles=Troubles(),
+        lease_seconds=lease_seconds,
+    )
+
+
+@asynccontextmanager
+async def serving(relay: PipelineRelay) -> AsyncIterator[asyncio.Task[None]]:
+    stop = Stop()
+    task = asyncio.create_task(relay.serve(stop))
+    try:
+        yield task
+    finally:
+        stop.request()
+        relay.bell.ring()
+        async with asyncio.timeout(5):
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110  # the adapters in memory have no signal for everything
+            await asyncio.sleep(0.01)
+
+
+def published(bench: Bench) -> bool:
+    return all(len(bench.stream.messages(NAME, Lane(lane))) == bench.sequence for lane in range(2))
+
+
+async def test_every_lane_is_published_and_the_relay_ends_when_asked(bench: Bench) -> None:
+    relay = pipeline_relay(bench)
+    async with serving(relay) as task:
+        await until(lambda: published(bench))
+    assert task.done()
+    assert task.exception() is None
+    assert relay.published == 2 * bench.sequence
+
+
+async def test_an_unforeseen_error_in_a_lane_is_shown_and_the_lane_goes_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    next_records = bench.outbox.next_records
+    failing = True
+
+    async def broken(*arguments: object, **named: object) -> list[object]:
+        if failing and arguments[1] == 1:
+            raise ZeroDivisionError("a defect")
+        return await next_records(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bench.outbox, "next_records", broken)
+    relay = pipeline_relay(bench)
+    async with serving(relay):
+        await until(lambda: "a defect" in relay.troubles.by_pipeline().get(NAME, ""))
+        await until(lambda: len(bench.stream.messages(NAME, Lane(0))) == bench.sequence)
+        failing = False
+        await until(lambda: published(bench))
+        await until(lambda: relay.troubles.by_pipeline() == {})
+
+
+async def test_an_unforeseen_error_while_claiming_is_shown_and_claiming_goes_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = bench.cursors.claim
+    failing = True
+
+    async def broken(*arguments: object) -> list[RelayCursor]:
+        if failing:
+            raise KeyError("a defect")
+        return await claim(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bench.cursors, "claim", broken)
+    relay = pipeline_relay(bench)
+    async with serving(relay) as task:
+        await until(lambda: "a defect" in relay.troubles.by_pipeline().get(NAME, ""))
+        assert not task.done()
+        failing = False
+        await until(lambda: published(bench))
+
+
+async def test_a_relay_that_is_cancelled_ends_although_no_stop_was_requested(bench: Bench) -> None:
+    relay = pipeline_relay(bench)
+    async with serving(relay) as task:
+        await until(lambda: published(bench))
+        task.cancel()
+        async with asyncio.timeout(2):
+            await asyncio.gather(task, return_exceptions=True)
+        assert task.cancelled()
+
+
+async def test_a_lane_that_another_relay_took_takes_its_trouble_with_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    next_records = bench.outbox.next_records
+    failing = True
+
+    async def broken(*arguments: object, **named: object) -> list[object]:
+        if failing:
+            raise DatabaseUnavailableError("down")
+        return await next_records(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bench.outbox, "next_records", broken)
+    relay = pipeline_relay(bench)
+    async with serving(relay):
+        await until(lambda: "down" in relay.troubles.by_pipeline().get(NAME, ""))
+        for row in bench.store.cursors.values():
+            row.lease = None
+        await bench.cursors.claim(NAME, "another", 60)
+        await until(lambda: relay.troubles.by_pipeline() == {})
+
+
+async def test_a_stream_that_is_gone_is_declared_again(bench: Bench) -> None:
+    relay = pipeline_relay(bench)
+    use_case = bench.use_case()
+    await use_case.run()
+    async with serving(relay):
+        await until(lambda: published(bench))
+        bench.stream.delete(NAME)
+        bench.pass_time(timedelta(minutes=2))
+        assert await use_case.keep_alive()
+        await until(lambda: NAME in bench.stream._streams)
+        await until(lambda: len(bench.stream.messages(NAME, Lane(1))) == 1)
+        await until(lambda: relay.troubles.by_pipeline() == {})
+
+
+async def test_a_ring_before_the_first_wait_is_not_lost() -> None:
+    bell, event = Bell(), asyncio.Event()
+    bell.admit(event)
+    bell.ring()
+    async with asyncio.timeout(1):
+        await bell.wait(event, 60)

@@ -1,0 +1,294 @@
+"""A pipeline in a running extractor: what was wanted is done in the end, whatever came between."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+from tests.unit.extractor.application.bench import NAME, START, Bench, Hourly, TestClock
+
+from qupersync_extractor.application import serving
+from qupersync_extractor.application.ports import ReadRequest
+from qupersync_extractor.application.serving import Appointments, PipelineService, Wanted
+from qupersync_extractor.domain.planning import ForcedMode
+from qupersync_shared.contracts.envelope import Mode
+from qupersync_shared.kernel.errors import (
+    ConfigurationError,
+    PageRefusedError,
+    SourceUnavailableError,
+    StreamUnavailableError,
+)
+from qupersync_shared.runtime.lifecycle import Stop
+from qupersync_shared.runtime.retry import Backoff
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(serving, "LEASED_ELSEWHERE_SECONDS", 0.01)
+
+
+@pytest.fixture
+async def bench() -> Bench:
+    return await Bench().registered()
+
+
+def quickly(service: PipelineService) -> PipelineService:
+    service._backoff = Backoff(first_seconds=0.01, cap_seconds=0.01)
+    return service
+
+
+@asynccontextmanager
+async def served(service: PipelineService) -> AsyncIterator[asyncio.Task[None]]:
+    stop = Stop()
+    task = asyncio.create_task(service.serve(stop))
+    try:
+        yield task
+    finally:
+        stop.request()
+        async with asyncio.timeout(5):
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110  # the adapters in memory have no signal for everything
+            await asyncio.sleep(0.01)
+
+
+def snapshots(bench: Bench) -> int:
+    return sum(event.snapshot_first for event in bench.envelopes()) // 2
+
+
+def snapshotted(bench: Bench) -> bool:
+    return bench.store.pipelines[NAME].state.snapshot_ended_at is not None
+
+
+async def test_a_first_run_begins_at_once_and_the_next_when_it_is_due(bench: Bench) -> None:
+    async with served(bench.service()):
+        await until(lambda: snapshotted(bench))
+        bench.insert(1)
+        bench.pass_time(HOUR)
+        await until(lambda: bench.sent_ids() == {1})
+
+
+async def test_a_triggered_run_that_fails_is_made_later_in_the_mode_it_was_asked_for(bench: Bench) -> None:
+    service = quickly(bench.service())
+    async with served(service):
+        await until(lambda: snapshotted(bench))
+        bench.source.trouble = SourceUnavailableError("down")
+        await bench.registry.request_run(NAME, "snapshot")
+        await until(lambda: "down" in service.troubles.by_pipeline().get(NAME, ""))
+        bench.source.trouble = None
+        await until(lambda: snapshots(bench) == 2)
+
+
+async def test_a_request_taken_while_another_extractor_works_is_not_forgotten(bench: Bench) -> None:
+    async with served(bench.service()):
+        await until(lambda: snapshotted(bench))
+        token = await bench.registry.acquire(NAME, "other", 60)
+        assert token is not None
+        await bench.registry.request_run(NAME, "snapshot")
+        await until(lambda: not bench.store.pipelines[NAME].run_requested)
+        await bench.registry.release(NAME, token)
+        await until(lambda: snapshots(bench) == 2)
+
+
+async def test_a_request_that_could_not_be_served_is_handed_back_at_the_end(bench: Bench) -> None:
+    service = quickly(bench.service())
+    async with served(service):
+        await until(lambda: snapshotted(bench))
+        bench.source.trouble = SourceUnavailableError("down")
+        await bench.registry.request_run(NAME, "snapshot")
+        await until(lambda: service.troubles.by_pipeline() != {})
+    row = bench.store.pipelines[NAME]
+    assert (row.run_requested, row.run_mode) == (True, "snapshot")
+
+
+async def test_what_a_process_before_said_of_the_pipeline_is_taken_back(bench: Bench) -> None:
+    await bench.registry.set_trouble(NAME, "the process before could not reach the source")
+    async with served(bench.service()):
+        await until(lambda: snapshotted(bench))
+        await until(lambda: bench.store.pipelines[NAME].trouble is None)
+        await bench.registry.set_trouble(NAME, "and one beside us neither")
+        bench.pass_time(HOUR)
+        await until(lambda: bench.store.pipelines[NAME].trouble is None)
+
+
+async def test_an_unforeseen_error_is_shown_and_the_pipeline_goes_on(bench: Bench) -> None:
+    def defect(_: ReadRequest) -> None:
+        raise ZeroDivisionError("a defect")
+
+    bench.source.before_read = defect
+    service = quickly(bench.service())
+    async with served(service) as task:
+        await until(lambda: "a defect" in (bench.store.pipelines[NAME].trouble or ""))
+        assert not task.done()
+        bench.source.before_read = None
+        await until(lambda: snapshotted(bench))
+        await until(lambda: bench.store.pipelines[NAME].trouble is None)
+
+
+async def test_a_configuration_error_ends_the_service_before_the_first_run_and_never_after(bench: Bench) -> None:
+    with pytest.raises(ConfigurationError):
+        await bench.service(key=("nothing",)).serve(Stop())
+    service = quickly(bench.service())
+    async with served(service) as task:
+        await until(lambda: snapshotted(bench))
+        bench.table.columns = bench.table.columns[1:]
+        bench.pass_time(HOUR)
+        await until(lambda: "key column 'id'" in service.troubles.by_pipeline().get(NAME, ""))
+        assert not task.done()
+
+
+async def test_an_incremental_run_that_becomes_due_while_a_page_commits_is_made(bench: Bench) -> None:
+    bench.insert(*range(1, 13))
+    bench.pass_time(timedelta(minutes=1))
+    pages = 0
+
+    def later(request: ReadRequest) -> None:
+        nonlocal pages
+        pages += 1
+        if pages == 3:  # read ahead while the second page is committed
+            bench.pass_time(HOUR)
+
+    bench.source.before_read = later
+    async with served(bench.service()):
+        await until(lambda: snapshotted(bench))
+    bench.source.before_read = None
+    reads = [type(request.range).__name__ for request in bench.source.reads]
+    assert reads[0] == "KeyRange"
+    assert "CursorRange" in reads[:-1]
+    assert reads.index("CursorRange") < max(i for i, name in enumerate(reads) if name == "KeyRange")
+
+
+async def test_a_due_run_that_begins_with_a_snapshot_does_not_interrupt_it_at_once(bench: Bench) -> None:
+    bench.insert(*range(1, 13))
+    async with served(bench.service()):
+        await until(lambda: snapshotted(bench))
+    reads = [type(request.range).__name__ for request in bench.source.reads]
+    assert reads.index("CursorRange") == reads.count("KeyRange") == 4
+
+
+async def test_a_stop_ends_a_read_that_takes_long(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, ended = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: ReadRequest) -> None:
+        reading.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(bench.source, "read", slow)
+    async with served(bench.service()):
+        await reading.wait()
+    assert ended.is_set()
+    assert bench.store.pipelines[NAME].lease is None
+
+
+async def test_a_stop_ends_the_wait_for_room_in_the_outbox(bench: Bench) -> None:
+    waiting = asyncio.Event()
+
+    async def full() -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    async with served(bench.service(room=full)):
+        await waiting.wait()
+    assert bench.sequence == 0
+
+
+async def test_once_gives_up_only_where_no_later_attempt_is_spared(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.source.troubles = [SourceUnavailableError("down"), SourceUnavailableError("down")]
+    service = quickly(bench.service())
+    assert (await service.once(Stop())).pages == 1
+    read = bench.source.read
+
+    async def refused(_: ReadRequest) -> None:
+        raise PageRefusedError("keys out of order")
+
+    monkeypatch.setattr(bench.source, "read", refused)
+    bench.pass_time(HOUR)
+    with pytest.raises(PageRefusedError):
+        await service.once(Stop())
+    monkeypatch.setattr(bench.source, "read", read)
+    stop = Stop()
+    stop.request()
+    bench.stream.trouble = StreamUnavailableError("down")
+    assert (await service.once(stop)).stopped
+
+
+async def test_an_extractor_beside_another_shows_no_trouble_of_its_own(bench: Bench) -> None:
+    bench.source.trouble = SourceUnavailableError("down")
+    service = quickly(bench.service())
+    async with served(service):
+        await until(lambda: service.troubles.by_pipeline() != {})
+        bench.source.trouble = None
+        token = await bench.registry.acquire(NAME, "other", 60)
+        await bench.registry.set_trouble(NAME, "the other one's")
+        if token is not None:  # else this one was quicker
+            await until(lambda: service.troubles.by_pipeline() == {})
+            assert bench.store.pipelines[NAME].trouble == "the other one's"
+
+
+async def test_a_pipeline_without_cursor_is_not_read_again_by_every_extractor(bench: Bench) -> None:
+    bench.insert(1)
+    one, other = bench.service(owner="one", cursor=None), bench.service(owner="other", cursor=None)
+    async with served(one):
+        await until(lambda: snapshotted(bench))
+    async with served(other):
+        await until(lambda: other._wanted is None and other._proven)
+    assert snapshots(bench) == 1
+    assert await other._run(Stop(), Wanted(asked=True), patient=True) is not None
+    assert snapshots(bench) == 2
+
+
+async def test_a_lost_lease_ends_the_record_of_its_run(bench: Bench) -> None:
+    bench.insert(*range(1, 13))
+
+    async def stolen() -> None:
+        if bench.sequence == 2:
+            await bench.registry.reset(NAME, lanes=2, reason="stolen")
+
+    assert await bench.service(room=stolen)._run(Stop(), Wanted(), patient=True) is None
+    (record,) = await bench.runs.latest(NAME)
+    assert record.ended_at is not None
+    assert record.error is not None
+
+
+async def test_an_idle_pipeline_says_so_once_a_minute_and_costs_no_lease_meanwhile(bench: Bench) -> None:
+    bench.insert(1)
+    use_case = bench.use_case()
+    await use_case.run()
+    token, sequence = bench.store.pipelines[NAME].token, bench.sequence
+    assert not await use_case.keep_alive()
+    assert bench.store.pipelines[NAME].token == token
+    bench.pass_time(timedelta(minutes=1))
+    assert await use_case.keep_alive()
+    assert bench.sequence == sequence + 1
+    assert bench.envelopes()[-1].mode is Mode.INCREMENTAL
+
+
+def test_an_appointment_survives_a_clock_that_is_put_back() -> None:
+    clock = TestClock()
+    appointments = Appointments(timetable=Hourly(), clock=clock)
+    appointments.begin()
+    assert appointments.take()
+    assert not appointments.take()
+    clock.moment = START - timedelta(days=30)
+    assert not appointments.take()
+    clock.moment += HOUR
+    assert appointments.take()
+
+
+def test_a_later_request_never_weakens_an_earlier_one() -> None:
+    wanted = Wanted().also(ForcedMode.SNAPSHOT).also(None).also(ForcedMode.INCREMENTAL)
+    assert wanted == Wanted(asked=True, forced=ForcedMode.SNAPSHOT)
+    assert Wanted().cause == "schedule"
+    assert wanted.cause == "request"
