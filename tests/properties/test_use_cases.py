@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 from tests.properties.use_cases.schedule import Schedule
 
-SCHEDULES = int(os.environ.get("QUPERSYNC_SIMULATION_USE_CASES", "200"))
+from qupersync_loader.application import apply_event
+from qupersync_loader.domain.judge import Apply
+
+SCHEDULES = int(os.environ.get("QUPERSYNC_SIMULATION_USE_CASES", "150"))
 SEED = int(os.environ.get("QUPERSYNC_SIMULATION_SEED", "0"))
 PARTS = 10
 
@@ -37,3 +40,10 @@ async def test_every_promise_holds_whoever_is_killed_wherever(part: int) -> None
         except Exception as error:
             error.add_note("\n".join([*schedule.trace[-80:], f"seed {seed}: Schedule({seed}).play(steps=60)"]))
             raise
+
+
+async def test_a_loader_that_judges_nothing_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apply_event, "_judge", lambda _state, _event: Apply())
+
+    with pytest.raises(AssertionError, match=r"^(L|W|D): "):
+        await Schedule(SEED).play(steps=60)

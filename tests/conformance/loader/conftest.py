@@ -22,7 +22,6 @@ from qupersync_local.threaded import ThreadedStack
 from qupersync_shared.kernel.ids import Lane
 from qupersync_shared.runtime.database import connect, create_engine
 
-TEMPLATE = "loader_conformance"
 _OWN = ("synced_at", "_qs_sequence", "_qs_slot", "_qs_deleted_at")
 
 
@@ -178,9 +177,10 @@ class PostgresHarness:
 @pytest.fixture(scope="session")
 def target_template(local_stack: ThreadedStack) -> str:
     """A migrated database; a copy of it per test is faster than migrating anew."""
-    local_stack.create_database(TEMPLATE, owner=TARGET_ROLE)
-    local_stack.call(migrate_target(local_stack.stack.dsn(TARGET_ROLE, TEMPLATE)))
-    return TEMPLATE
+    name = f"loader_template_{uuid4().hex[:12]}"  # two directories have this fixture, each of its own
+    local_stack.create_database(name, owner=TARGET_ROLE)
+    local_stack.call(migrate_target(local_stack.stack.dsn(TARGET_ROLE, name)))
+    return name
 
 
 @asynccontextmanager

@@ -34,9 +34,11 @@ from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_loader.infrastructure.memory.target import MemoryTarget
 from qupersync_shared.contracts.commands import ForkReport, ResendReply, ResendRequest, SnapshotRequest
 from qupersync_shared.contracts.schema import Column
+from qupersync_shared.contracts.slots import lane_of_slot, slot_of_key
 from qupersync_shared.contracts.types import LogicalType
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.kernel.ids import GroupName, Lane, PipelineName
+from qupersync_shared.kernel.positions import Scalar, ScalarKind
 
 NAME: Final = PipelineName("orders")
 GROUP: Final = GroupName("main")
@@ -120,6 +122,7 @@ class Bench:
         self.floors: dict[Lane, int] = {}
         self.delivered: list[StoredMessage] = []
         self.versions = 0
+        self.committed: dict[int, datetime] = {}
 
     @property
     def lanes(self) -> list[Lane]:
@@ -129,13 +132,19 @@ class Bench:
 
     def write(self, *numbers: int) -> None:
         """Rows are written now, in one moment."""
-        self.table.upsert(["id"], *(self._row(number) for number in numbers))
+        for number in numbers:
+            self._commit(self._row(number))
 
     def write_late(self, number: int) -> Any:
         """A transaction that writes now and commits when told."""
         transaction, row = self.source.begin(), self._row(number)
-        transaction.do(lambda: self.table.upsert(["id"], row))
+        transaction.do(lambda: self._commit(row))
         return transaction
+
+    def _commit(self, row: dict[str, Any]) -> None:
+        """When a version was committed is the referee's to know."""
+        self.table.upsert(["id"], row)
+        self.committed[row["version"]] = self.source.now
 
     def _row(self, number: int) -> dict[str, Any]:
         self.versions += 1
@@ -198,6 +207,7 @@ class Bench:
             await process.gate()
         if isinstance(outcome, Ack):
             await delivery.ack()
+        self.check_claims()
         return True
 
     def applying(self, process: Process) -> ApplyEvent:
@@ -239,6 +249,27 @@ class Bench:
     def recreate_stream(self) -> None:
         self.stream.delete(NAME)
         self.floors.clear()
+
+    def check_claims(self) -> None:
+        """Promise W: what was committed before a lane's honest time, and is still the source's, stands in the target."""
+        known = self.target.store.pipelines.get(NAME)
+        content, claims = self.content(), known.watermarks if known is not None else {}
+        for row in self.table.rows:
+            key = (Scalar(ScalarKind.INT, str(row["id"])),)
+            mark = claims.get(lane_of_slot(slot_of_key(key), TARGET.lanes))
+            if mark is None or mark.honest_time is None or self.committed[row["version"]] >= mark.honest_time:
+                continue
+            have = content.get(row["id"])
+            assert have == row["version"], f"W: {mark} claims {row}, of which the target has version {have}"
+
+    def lose(self, lane: Lane, count: int) -> None:
+        """The stream loses some neighbours that were not delivered yet."""
+        waiting = self.waiting(lane)
+        kept = self.stream._streams[NAME].kept
+        mine = [message for message in kept if message.lane == lane]
+        start = mine.index(waiting) if waiting is not None else max(0, len(mine) - count)
+        lost = mine[start : start + count]
+        kept[:] = [message for message in kept if message not in lost]
 
     def wanted(self) -> dict[int, int]:
         return {row["id"]: row["version"] for row in self.table.rows}

@@ -30,6 +30,7 @@ _ACTIONS: Final = {
     "keep": 2,
     "commit fault": 1,
     "ack lost": 1,
+    "messages lost": 3,
     "stream": 1,
     "outbox": 1,
     "extractor": 1,
@@ -111,6 +112,8 @@ class Schedule:
             case "outbox":
                 last = min((row.cursor.last_sequence for row in bench.store.cursors.values()), default=Sequence(0))
                 bench.store.drop_records(upto=last)
+            case "messages lost":
+                bench.lose(random.choice(bench.lanes), random.choice((1, 2)))
             case "stream":
                 await self._strike_stream()
             case "extractor":
@@ -225,10 +228,10 @@ class Schedule:
         return state.snapshot_wish is None and all(claim is not None and claim > since for claim in claims)
 
     async def _deliver_everything_again(self) -> None:
-        """Promise D."""
+        """Promise D, in whatever order duplicates come."""
         bench, calm = self.bench, Process(self.random, chance=0)
         before = bench.content(), await self._claims()
-        for message in bench.delivered:
+        for message in self.random.sample(bench.delivered, len(bench.delivered)):
             if message.lane in bench.lanes:
                 await self._deliver(bench.applying(calm), message)
         assert (bench.content(), await self._claims()) == before, "D: a late duplicate changed the target"

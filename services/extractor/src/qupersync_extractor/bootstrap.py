@@ -34,9 +34,11 @@ from qupersync_shared.kernel.clock import SystemClock
 from qupersync_shared.kernel.errors import ConfigurationError
 from qupersync_shared.runtime.database import create_engine
 from qupersync_shared.runtime.jetstream import Connection
+from qupersync_shared.runtime.logs import get_logger
 from qupersync_shared.runtime.settings import Configuration
 
 IDLE_SHARE_OF_LEASE = 0.6
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +133,13 @@ class Workshop:
     def _pressure(self, pipeline: Pipeline, reason: str | None) -> None:
         if reason is None:
             self.troubles.clear(pipeline.name, "outbox")
+            _log.info("outbox_has_room", pipeline=pipeline.name)
+            return
+        if self.troubles.clear(pipeline.name, "outbox"):
+            _log.debug("extraction_waits_still", pipeline=pipeline.name, reason=reason)
         else:
-            self.troubles.set(pipeline.name, "outbox", reason)
+            _log.warning("extraction_waits", pipeline=pipeline.name, reason=reason)
+        self.troubles.set(pipeline.name, "outbox", reason)
 
 
 def stores(settings: ExtractorSettings, *, application_name: str) -> Stores:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from tests.unit.extractor.application.bench import NAME, TABLE, Bench, columns, naive
+from tests.unit.extractor.application.bench import NAME, Bench, columns, naive
 
 from qupersync_extractor.application.ports import ReadRequest
 from qupersync_extractor.application.running import RunHooks
@@ -82,7 +82,7 @@ async def test_another_cursor_column_begins_with_a_snapshot_and_a_cursor_of_its_
     row = {"updated_at": naive(bench.source.now), "version": 5}
     bench.table.insert({"id": 1, **row})
     await bench.use_case().run()
-    assert (bench.store.pipelines[NAME].state.cursor is not None) and bench.sent_ids() == {1}
+    assert bench.sent_ids() == {1}
     bench.pass_time(MINUTE)
     before = bench.sequence
     report = await bench.use_case(cursor="version").run()
@@ -95,18 +95,15 @@ async def test_another_cursor_column_begins_with_a_snapshot_and_a_cursor_of_its_
 
 
 async def test_another_time_zone_of_the_cursor_skips_nothing(bench: Bench) -> None:
-    tokyo = timedelta(hours=9)
-    bench.insert(1)
-    await bench.use_case(cursor_time_zone="Asia/Tokyo").run()
-    bench.insert(2, at=bench.source.now + MINUTE)
-    bench.pass_time(2 * MINUTE)
-    report = await bench.use_case().run()
-    assert report.modes[0] == "snapshot"
+    await bench.use_case(cursor_time_zone="Asia/Tokyo", lookback=timedelta(0)).run()
+    bench.pass_time(MINUTE)
+    await bench.use_case(lookback=timedelta(0)).run()
+    bench.pass_time(MINUTE)
     bench.insert(3)
     bench.pass_time(MINUTE)
     before = bench.sequence
-    await bench.use_case().run()
-    assert 3 in bench.sent_ids(after=before), f"the cursor stood {tokyo} ahead"
+    await bench.use_case(lookback=timedelta(0)).run()
+    assert bench.sent_ids(after=before) == {3}, "the cursor stood nine hours ahead"
 
 
 async def test_another_source_table_begins_with_a_snapshot(bench: Bench) -> None:
@@ -117,7 +114,6 @@ async def test_another_source_table_begins_with_a_snapshot(bench: Bench) -> None
     before = bench.sequence
     await bench.use_case(relation=other).run()
     assert bench.sent_ids(after=before) == {7}
-    assert TABLE != other
 
 
 async def test_another_key_goes_on_from_a_cursor_that_held_the_old_one() -> None:
@@ -173,7 +169,8 @@ async def test_a_wish_to_begin_anew_is_heeded_after_the_page_under_way(bench: Be
 
     await bench.use_case(room=wished).run()
     firsts = [event.sequence for event in bench.envelopes() if event.snapshot_first and event.lane == 0]
-    assert firsts == [1, 4] or firsts == [1, 5]
+    assert len(firsts) == 2
+    assert firsts[1] in {4, 5}
     assert bench.sent_ids(after=firsts[1] - 1) == set(range(1, 31))
 
 

@@ -46,7 +46,7 @@ async def test_the_lease_is_renewed_and_then_released(bench: Bench, monkeypatch:
 
 async def test_a_lost_lease_ends_the_body(bench: Bench) -> None:
     ended = asyncio.Event()
-    with pytest.raises(LeaseLostError):
+    with pytest.raises(LeaseLostError):  # noqa: PT012  # the block is the body under the lease
         async with held(bench.registry, NAME, await token_of(bench), seconds=SECONDS):
             await bench.registry.reset(NAME, lanes=2, reason="a test")
             try:
@@ -61,7 +61,7 @@ async def test_a_lost_lease_ends_the_body(bench: Bench) -> None:
 
 
 async def test_a_body_that_makes_another_error_of_its_end_says_lost_all_the_same(bench: Bench) -> None:
-    with pytest.raises(LeaseLostError):
+    with pytest.raises(LeaseLostError):  # noqa: PT012  # the block is the body under the lease
         async with held(bench.registry, NAME, await token_of(bench), seconds=SECONDS):
             await bench.registry.reset(NAME, lanes=2, reason="a test")
             try:
@@ -106,7 +106,7 @@ async def test_a_cancellation_from_outside_stays_one_and_the_lease_is_released(b
 
 
 async def test_the_bodys_error_comes_out_although_the_release_fails(bench: Bench) -> None:
-    with pytest.raises(SourceUnavailableError):
+    with pytest.raises(SourceUnavailableError):  # noqa: PT012  # the block is the body under the lease
         async with held(bench.registry, NAME, await token_of(bench), seconds=60):
             bench.store.unavailable = "down"
             raise SourceUnavailableError("gone")

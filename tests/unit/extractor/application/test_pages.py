@@ -31,7 +31,7 @@ from qupersync_shared.contracts.slots import canonical_keys, lane_of_slot, slot_
 from qupersync_shared.contracts.types import LogicalType
 from qupersync_shared.kernel.errors import PageRefusedError
 from qupersync_shared.kernel.ids import SnapshotId, uuid7
-from qupersync_shared.kernel.positions import Key, Position, Scalar, ScalarKind
+from qupersync_shared.kernel.positions import Key, Position, Scalar, ScalarKind, encode_key
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 SNAPSHOT = SnapshotId(uuid7())
@@ -361,3 +361,28 @@ def test_a_page_without_a_cursor_column_cannot_be_cut_by_cursor() -> None:
     with pytest.raises(PageRefusedError, match="at is NULL"):
         boundary(rows, replace(kind, cursor="at"), 1)
     assert boundary(rows, RereadPage(), 0) == RereadPage()
+
+
+@pytest.mark.parametrize("after", [1, 5000])
+def test_long_keys_at_a_pages_ends_count_as_headers(after: int) -> None:
+    """An event must fit with all that its headers hold, or the relay could never publish it."""
+    texts = schema(id="varchar", note="varchar")
+    rows = made(texts, [("b" + "\u00e4" * 200 + str(number), incompressible(900, number)) for number in range(8)])
+    kind = SnapshotPage(snapshot_id=SNAPSHOT, after=(Scalar(ScalarKind.TEXT, "a" * after),), upto=None)
+
+    drafts = draft_pages(rows, kind, lanes=1, event_bytes_max=LIMIT + 4000)
+
+    for draft in drafts:
+        assert isinstance(draft.kind, SnapshotPage)
+        ends = [encode_key(end) for end in (draft.kind.after, draft.kind.upto) if end is not None]
+        assert len(draft.bodies[0].body) + sum(map(len, ends)) + HEADER_BYTES <= LIMIT + 4000
+    assert sum(draft.rows for draft in drafts) == rows.count
+
+
+def test_a_schema_that_fits_into_no_event_is_refused() -> None:
+    names = ("id", *(f"a_rather_long_column_name_{number}" for number in range(500)))
+    wide = RowSchema(columns=tuple(Column(name, LogicalType.parse("bigint")) for name in names), key=("id",))
+    rows = made(wide, [(1, *[None] * 500)])
+
+    with pytest.raises(PageRefusedError, match="without a single row"):
+        draft_pages(rows, RereadPage(), lanes=1, event_bytes_max=LIMIT)

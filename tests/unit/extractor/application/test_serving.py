@@ -67,9 +67,15 @@ def snapshotted(bench: Bench) -> bool:
     return bench.store.pipelines[NAME].state.snapshot_ended_at is not None
 
 
+async def rested(service: PipelineService) -> None:
+    """The first run is over, and the next one has its appointment."""
+    await until(lambda: service._proven and service._wanted is None)
+
+
 async def test_a_first_run_begins_at_once_and_the_next_when_it_is_due(bench: Bench) -> None:
-    async with served(bench.service()):
-        await until(lambda: snapshotted(bench))
+    service = bench.service()
+    async with served(service):
+        await rested(service)
         bench.insert(1)
         bench.pass_time(HOUR)
         await until(lambda: bench.sent_ids() == {1})
@@ -110,9 +116,10 @@ async def test_a_request_that_could_not_be_served_is_handed_back_at_the_end(benc
 
 async def test_what_a_process_before_said_of_the_pipeline_is_taken_back(bench: Bench) -> None:
     await bench.registry.set_trouble(NAME, "the process before could not reach the source")
-    async with served(bench.service()):
-        await until(lambda: snapshotted(bench))
-        await until(lambda: bench.store.pipelines[NAME].trouble is None)
+    service = bench.service()
+    async with served(service):
+        await rested(service)
+        assert bench.store.pipelines[NAME].trouble is None
         await bench.registry.set_trouble(NAME, "and one beside us neither")
         bench.pass_time(HOUR)
         await until(lambda: bench.store.pipelines[NAME].trouble is None)
@@ -137,7 +144,7 @@ async def test_a_configuration_error_ends_the_service_before_the_first_run_and_n
         await bench.service(key=("nothing",)).serve(Stop())
     service = quickly(bench.service())
     async with served(service) as task:
-        await until(lambda: snapshotted(bench))
+        await rested(service)
         bench.table.columns = bench.table.columns[1:]
         bench.pass_time(HOUR)
         await until(lambda: "key column 'id'" in service.troubles.by_pipeline().get(NAME, ""))

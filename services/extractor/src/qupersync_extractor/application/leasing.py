@@ -2,11 +2,51 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from qupersync_extractor.application.ports import Registry
 from qupersync_shared.kernel.errors import LeaseLostError, QupersyncError
 from qupersync_shared.kernel.ids import FencingToken, PipelineName
+
+
+class _Renewal:
+    """Renews a lease until it is over, or cancels `body` when the lease turns out to be lost."""
+
+    def __init__(self, registry: Registry, pipeline: PipelineName, token: FencingToken, seconds: float) -> None:
+        self.lost = False
+        self._registry = registry
+        self._pipeline = pipeline
+        self._token = token
+        self._seconds = seconds
+        self._over = asyncio.Event()
+
+    async def until_over(self, body: asyncio.Task[Any]) -> None:
+        # Not until cancelled: a wait_for inside a renewal may swallow that (Python before 3.12).
+        while not await self._waited():
+            try:
+                self.lost = not await self._registry.renew(self._pipeline, self._token, self._seconds)
+            except QupersyncError:
+                continue
+            if self.lost:
+                body.cancel()
+                return
+
+    async def end(self, renewing: asyncio.Task[None]) -> None:
+        """Ends the renewals, and the lease if it is still ours."""
+        self._over.set()
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
+        if not self.lost:
+            with suppress(QupersyncError):  # it expires by itself
+                await self._registry.release(self._pipeline, self._token)
+
+    async def _waited(self) -> bool:
+        """Whether it is over, after a third of the lease at the latest."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._seconds / 3):
+                await self._over.wait()
+        return self._over.is_set()
 
 
 @asynccontextmanager
@@ -20,46 +60,17 @@ async def held(
     body = asyncio.current_task()
     if body is None:
         raise RuntimeError("held() needs a task")
-    lost = False
-    over = asyncio.Event()
-
-    async def renew() -> None:
-        nonlocal lost
-        # Not by cancellation alone: a wait_for inside a renewal may swallow it (Python before 3.12).
-        while not await _set_within(over, seconds / 3):
-            try:
-                lost = not await registry.renew(pipeline, token, seconds)
-            except QupersyncError:
-                continue
-            if lost:
-                body.cancel()
-                return
-
-    renewing = asyncio.create_task(renew(), name=f"renew-{pipeline}")
+    renewal = _Renewal(registry, pipeline, token, seconds)
+    renewing = asyncio.create_task(renewal.until_over(body), name=f"renew-{pipeline}")
     try:
         yield
     except BaseException as error:
-        if lost and body.uncancel() == 0:
+        if renewal.lost and body.uncancel() == 0:
             # Whatever the body made of its cancellation.
             raise LeaseLostError(f"the lease of {pipeline} went to another extractor") from error
         raise
     else:
-        if lost:
+        if renewal.lost:
             body.uncancel()  # the body never noticed; what it committed was committed under the token
     finally:
-        over.set()
-        renewing.cancel()
-        await asyncio.gather(renewing, return_exceptions=True)
-        try:
-            if not lost:
-                await registry.release(pipeline, token)
-        except QupersyncError:
-            pass  # it expires by itself
-
-
-async def _set_within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            return await event.wait()
-    except TimeoutError:
-        return event.is_set()
+        await renewal.end(renewing)

@@ -59,7 +59,7 @@ class _LaneWork:
     ending: Stop
 
     async def end(self) -> None:
-        """Returns when the lane's task is over. Cancelling alone may be swallowed by a wait_for (Python before 3.12)."""
+        """Returns when the task is over. Cancelling alone may be swallowed by a wait_for (Python before 3.12)."""
         self.ending.request()
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)

@@ -146,7 +146,14 @@ async def _cursor(source: Source, pipeline: Pipeline, schema: RowSchema) -> Chec
             message=f"{nulls} rows with NULL in {name} are read by snapshots only",
             cure="Fill the column, or keep snapshot_every short enough",
         )
-    return CheckRow(area=pipeline.name, subject="cursor", verdict=Verdict.OK, message=f"{name} {column.type.name}")
+    message = f"{name} {column.type.name}"
+    if column.type.scalar not in TEMPORAL:
+        message += (
+            f": integers promise nothing about late commits; each run reads the last {pipeline.lookback_units} again"
+            if pipeline.lookback_units
+            else ": integers promise nothing about late commits, and lookback_units is 0: snapshots alone find those"
+        )
+    return CheckRow(area=pipeline.name, subject="cursor", verdict=Verdict.OK, message=message)
 
 
 def _hours_beyond(highest: str, high: str) -> float:

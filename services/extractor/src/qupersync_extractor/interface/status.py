@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from qupersync_extractor.application.ports import OutboxDepth, Registration
 from qupersync_extractor.bootstrap import Stores, stores
@@ -12,7 +13,7 @@ from qupersync_extractor.domain.timeline import TEMPORAL
 from qupersync_extractor.settings import extractor_settings
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.kernel.ids import Lane
-from qupersync_shared.kernel.positions import encode_position
+from qupersync_shared.kernel.positions import ScalarKind, encode_position
 from qupersync_shared.runtime.plugins import StatusPart
 from qupersync_shared.runtime.settings import Configuration, RedshiftSource
 
@@ -26,21 +27,32 @@ async def extractor_status(configuration: Configuration) -> StatusPart:
     settings = extractor_settings(configuration)
     kept = stores(settings, application_name="qupersync-status")
     source = asyncio.create_task(_source_trouble(configuration))
-    fragments: dict[str, dict[str, Any]] = {}
+    fragments: dict[str, dict[str, Any]] = {pipeline.name: {"state": "unknown"} for pipeline in settings.pipelines}
     reasons: list[str] = []
+
+    async def look(pipeline: Pipeline) -> None:
+        fragments[pipeline.name] = await _fragment(kept, pipeline)
+
     try:
-        async with asyncio.timeout(PROBE_SECONDS):
+        # At once: one after the other, a hundred pipelines would not be through in time.
+        async with asyncio.timeout(PROBE_SECONDS), asyncio.TaskGroup() as group:
             for pipeline in settings.pipelines:
-                fragments[pipeline.name] = await _fragment(kept, pipeline)
-    except (QupersyncError, TimeoutError) as error:
-        why = str(error) or "no answer in time"
-        reasons = [f"outbox: {why}"]
-        fragments = {pipeline.name: {"state": "unknown"} for pipeline in settings.pipelines}
+                group.create_task(look(pipeline))
+    except* (QupersyncError, TimeoutError) as errors:
+        why = str(_first(errors)) or "no answer in time"
+        reasons.append(f"outbox: {why}")
     finally:
         await kept.signals.close()
         await kept.engine.dispose()
     trouble = await source
     return StatusPart(pipelines=fragments, reasons=[*reasons, *([trouble] if trouble else [])])
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _fragment(kept: Stores, pipeline: Pipeline) -> dict[str, Any]:
@@ -65,7 +77,7 @@ async def _fragment(kept: Stores, pipeline: Pipeline) -> dict[str, Any]:
         "outbox": {"records": depth.records, "bytes": depth.bytes, "oldest": _text(depth.oldest)},
         "lanes": [await _lane(kept, pipeline, Lane(lane)) for lane in range(registration.lanes)],
         "lag": {
-            "source_seconds": _source_lag(state, now),
+            "source_seconds": _source_lag(state, now, pipeline.cursor_time_zone),
             "outbox_records": depth.records,
             "outbox_bytes": depth.bytes,
             "outbox_seconds": _age(depth, now),
@@ -98,15 +110,16 @@ def _lanes_changed(registration: Registration, pipeline: Pipeline) -> str | None
     return f"the pipeline runs with {registration.lanes} lanes, the configuration says {pipeline.lanes}"
 
 
-def _source_lag(state: Extraction, now: datetime) -> float | None:
-    """Seconds since the cursor of a zoned or UTC timestamp; None where the cursor is not a moment."""
+def _source_lag(state: Extraction, now: datetime, time_zone: str) -> float | None:
+    """Seconds since the cursor; None where it is not a moment."""
     if state.cursor is None or state.cursor.cursor.kind not in TEMPORAL:
         return None
     try:
         moment = datetime.fromisoformat(state.cursor.cursor.text.removesuffix("Z"))
     except ValueError:
         return None
-    return round(max(0.0, (now - moment.replace(tzinfo=UTC)).total_seconds()), 1)
+    zone = UTC if state.cursor.cursor.kind is ScalarKind.TIMESTAMPTZ else ZoneInfo(time_zone)
+    return round(max(0.0, (now - moment.replace(tzinfo=zone)).total_seconds()), 1)
 
 
 def _age(depth: OutboxDepth, now: datetime) -> float:
