@@ -5,7 +5,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -46,4 +46,9 @@ async def test_a_loader_that_judges_nothing_is_noticed(monkeypatch: pytest.Monke
     monkeypatch.setattr(apply_event, "_judge", lambda _state, _event: Apply())
 
     with pytest.raises(AssertionError, match=r"^(L|W|D): "):
-        await Schedule(SEED).play(steps=60)
+        await _play(range(30))
+
+
+async def _play(seeds: Iterable[int]) -> None:
+    for seed in seeds:
+        await Schedule(seed).play(steps=60)

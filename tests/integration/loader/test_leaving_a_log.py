@@ -1,4 +1,4 @@
-"""A target leaves a log for all its lanes at once: events share the pipeline's row, whoever changes the log has it alone."""
+"""A target leaves a log for all its lanes at once: events share the row, whoever changes the log has it alone."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -281,7 +281,7 @@ async def test_a_column_narrowed_under_us_is_widened_again_not_rounded_into(
     await lanes.load(source.page(people(1)))
     await postgres.execute("ALTER TABLE people ALTER COLUMN amount TYPE numeric(10,1)")
     now = time_module.monotonic()
-    monkeypatch.setattr(knowledge.time, "monotonic", lambda: now + knowledge.FRESH_SECONDS + 1)
+    monkeypatch.setattr(time_module, "monotonic", lambda: now + knowledge.FRESH_SECONDS + 1)
     await lanes.load(source.incremental(people(1, amount="2.25")))
     assert await postgres.value("SELECT amount FROM people") == Decimal("2.25")
 

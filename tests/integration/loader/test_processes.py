@@ -2,8 +2,7 @@
 
 import json
 import signal
-import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,15 @@ from tests.conformance.loader.conftest import PostgresHarness
 from tests.conformance.loader.events import people
 from tests.integration.loader.world import Proxy, World, eventually, opened
 
+from qupersync_loader.interface.plugin import plugin
 from qupersync_local.nats import LocalNats
 from qupersync_local.threaded import ThreadedStack
 from qupersync_shared.contracts.commands import Accepted, ResendReply, ResendStatus
 from qupersync_shared.contracts.subjects import COMMAND_RESEND, COMMAND_SNAPSHOT, durable_name, stream_name
+from qupersync_shared.kernel.errors import StreamUnavailableError
 from qupersync_shared.kernel.ids import GroupName, Lane
+from qupersync_shared.runtime.plugins import Verdict
+from qupersync_shared.runtime.settings import Configuration, load
 
 
 @pytest.fixture
@@ -164,7 +167,7 @@ async def test_a_gap_is_asked_for_and_filled_by_what_is_resent(world: World) -> 
     assert len(asked) == 1
 
 
-async def _value(items: list[object]) -> bool:
+async def _value(items: Sequence[object]) -> bool:
     return bool(items)
 
 
@@ -344,8 +347,6 @@ async def test_nats_absent_at_the_start_and_gone_in_between(postgres: PostgresHa
 
 
 async def _client(world: World) -> object:
-    from qupersync_shared.kernel.errors import StreamUnavailableError
-
     try:
         return await world.connection.client()
     except StreamUnavailableError:
@@ -353,10 +354,6 @@ async def _client(world: World) -> object:
 
 
 async def test_the_plugins_checks_and_status_tell_of_the_target(world: World) -> None:
-    from qupersync_loader.interface.plugin import plugin
-    from qupersync_shared.runtime.plugins import Verdict
-    from qupersync_shared.runtime.settings import Configuration, load
-
     configuration = load(world.services.configuration)
     assert plugin.checks is not None
     assert plugin.status is not None
@@ -378,4 +375,3 @@ async def test_the_plugins_checks_and_status_tell_of_the_target(world: World) ->
     (reason,) = (await plugin.status(away)).reasons
     assert reason.startswith("target: ")
     assert [row.verdict for row in await plugin.checks(away)] == [Verdict.FAILED]
-    assert sys.modules["qupersync_loader.interface.plugin"].plugin is plugin

@@ -251,7 +251,7 @@ class Bench:
         self.floors.clear()
 
     def check_claims(self) -> None:
-        """Promise W: what was committed before a lane's honest time, and is still the source's, stands in the target."""
+        """Promise W: what was committed before a lane's honest time, and still is so, stands in the target."""
         known = self.target.store.pipelines.get(NAME)
         content, claims = self.content(), known.watermarks if known is not None else {}
         for row in self.table.rows:

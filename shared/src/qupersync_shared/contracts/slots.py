@@ -67,7 +67,11 @@ def canonical_texts(values: pa.Array, logical: LogicalType) -> pa.Array:
         case _ if logical.scalar is None:
             raise ValueError(f"a column of type {logical.name} cannot be a key or a cursor")
         case _:
-            return pc.cast(values, pa.string())
+            text = pc.cast(values, pa.string())
+            # Arrow writes years beyond 32767 as "<value out of range: …>": no key, and no two of them alike.
+            if pc.any(pc.starts_with(text, "<")).as_py():
+                raise ValueError(f"a {logical.name} beyond the year 32767 cannot be a key or a cursor")
+            return text
 
 
 def scalar_at(values: pa.Array, logical: LogicalType, index: int) -> Scalar | None:

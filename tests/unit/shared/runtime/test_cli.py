@@ -18,8 +18,7 @@ from typer.testing import CliRunner, Result
 
 from qupersync_shared.kernel.errors import ConfigurationError, DatabaseUnavailableError
 from qupersync_shared.runtime import plugins as plugins_module
-from qupersync_shared.runtime.cli import build_app, guard, guarded
-from qupersync_shared.runtime.cli.app import _debug_first
+from qupersync_shared.runtime.cli import build_app
 from qupersync_shared.runtime.cli.invocation import configuration
 from qupersync_shared.runtime.plugins import BrokenPlugin, CheckRow, Plugin, Plugins, StatusPart, Verdict, discover
 from qupersync_shared.runtime.settings import Configuration
@@ -58,91 +57,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def plugin(name: str = "fake", **parts: Any) -> Plugins:
     return Plugins(whole=(Plugin(name=name, register=parts.pop("register", lambda _: None), **parts),))
-
-
-# ------------------------------------------------------------------------------------------------------------- guarded
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "said"),
-    [
-        (ConfigurationError("no x", place="a.yaml:3", cure="Add x"), 2, "configuration: a.yaml:3: no x. Add x\n"),
-        (DatabaseUnavailableError("no answer", cure="Start it"), 1, "error: no answer. Start it\n"),
-        (ZeroDivisionError("division"), 1, f"error: ZeroDivisionError: division{HINT}\n"),
-        (KeyboardInterrupt(), 130, ""),
-        (SystemExit(7), 7, ""),
-        (SystemExit("words"), 1, "words\n"),
-        (SystemExit(), 0, ""),
-    ],
-)
-def test_errors_become_exit_codes_and_one_line(
-    capsys: pytest.CaptureFixture[str], error: BaseException, code: int, said: str
-) -> None:
-    def main() -> None:
-        raise error
-
-    with pytest.raises(SystemExit) as ending:
-        guarded(main)
-    assert ending.value.code == code
-    assert capsys.readouterr() == ("", said)
-
-
-@pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (4, 4), ("text", 0)])
-def test_what_main_returns_is_the_exit_code(returned: object, code: int) -> None:
-    with pytest.raises(SystemExit) as ending:
-        guarded(lambda: returned)
-    assert ending.value.code == code
-
-
-def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(guard.DEBUG_VARIABLE, "1")
-
-    def main() -> None:
-        raise ZeroDivisionError("division")
-
-    with pytest.raises(SystemExit):
-        guarded(main)
-    said = capsys.readouterr().err
-    assert "Traceback" in said
-    assert said.endswith("error: ZeroDivisionError: division\n")
-
-
-@pytest.mark.parametrize(
-    ("given", "sorted_"),
-    [
-        (["status", "--debug"], ["--debug", "status"]),
-        (["status"], ["status"]),
-        (["run", "--", "--debug"], ["run", "--", "--debug"]),
-    ],
-)
-def test_debug_may_stand_anywhere(given: list[str], sorted_: list[str]) -> None:
-    assert _debug_first(given) == sorted_
-
-
-def command(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    given = {"PATH": os.environ["PATH"], **environ}
-    start = [sys.executable, "-c", "from qupersync_shared.runtime.cli import main; main()"]
-    return subprocess.run(
-        [*start, *arguments], cwd=cwd, env=given, capture_output=True, text=True, check=False, timeout=60
-    )
-
-
-def test_the_real_command_ends_without_tracebacks(tmp_path: Path) -> None:
-    version = command("--version", cwd=tmp_path)
-    assert (version.returncode, version.stdout.split()[0]) == (0, "qupersync")
-
-    usage = command("nonsense", cwd=tmp_path)
-    assert usage.returncode == 2
-    assert "No such command 'nonsense'" in usage.stderr
-
-    missing = command("config", "show", cwd=tmp_path)
-    assert (missing.returncode, missing.stdout) == (2, "")
-    assert missing.stderr.startswith("configuration: qupersync.yaml: there is no such file. ")
-    assert "Traceback" not in missing.stderr
-
-    debugged = command("config", "show", "--debug", cwd=tmp_path)
-    assert debugged.returncode == 2
-    assert "Traceback" in debugged.stderr
 
 
 # ------------------------------------------------------------------------------------------------------- init and show

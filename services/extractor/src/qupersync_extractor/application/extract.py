@@ -261,7 +261,9 @@ class _Run:
         return await self._unless_stopped(self._reader.read(self._schema, wanted))
 
     async def _horizon(self) -> SourceHorizon | None:
-        return await self._unless_stopped(horizon_of(self._ports.source, self._pipeline, self._schema))
+        found = await self._unless_stopped(horizon_of(self._ports.source, self._pipeline, self._schema))
+        self._report.writer_open_since = found.writer_open_since if found is not None else None
+        return found
 
     async def _unless_stopped(self, reading: Awaitable[Answer]) -> Answer:
         """What was read; given up with _StoppedError when the process is to stop, however long the source takes."""

@@ -3,7 +3,8 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from qupersync_extractor.application.ports import Source
 from qupersync_extractor.domain.pipeline import Pipeline, SourceQuery
@@ -12,6 +13,8 @@ from qupersync_shared.contracts.schema import RowSchema
 from qupersync_shared.kernel.errors import ConfigurationError
 from qupersync_shared.kernel.positions import Scalar
 
+WRITER_PATIENCE: Final = timedelta(minutes=10)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceHorizon:
@@ -19,6 +22,7 @@ class SourceHorizon:
 
     horizon: Horizon
     high_time: datetime
+    writer_open_since: datetime | None = None
 
     @property
     def high(self) -> Scalar:
@@ -87,4 +91,10 @@ async def horizon_of(source: Source, pipeline: Pipeline, schema: RowSchema) -> S
         safety_lag=pipeline.safety_lag,
         time_zone=pipeline.cursor_time_zone,
     )
-    return SourceHorizon(horizon=found, high_time=limit - pipeline.safety_lag)
+    patience = max(pipeline.lookback, WRITER_PATIENCE)
+    held = clock.oldest_open is not None and clock.now - clock.oldest_open > patience
+    return SourceHorizon(
+        horizon=found,
+        high_time=limit - pipeline.safety_lag,
+        writer_open_since=clock.oldest_open if held else None,
+    )

@@ -16,6 +16,7 @@ class RunReport:
     """What a run did. `leased_elsewhere`: nothing, because another extractor is at it.
 
     `trouble` is what the database said, when the run began, of what keeps the pipeline from extracting.
+    `writer_open_since` is set when a transaction at the source has held the cursor back for longer than is usual.
     """
 
     run: RunId
@@ -23,6 +24,7 @@ class RunReport:
     leased_elsewhere: bool = False
     stopped: bool = False
     trouble: str | None = None
+    writer_open_since: datetime | None = None
     pages: int = 0
     rows: int = 0
     bytes: int = 0

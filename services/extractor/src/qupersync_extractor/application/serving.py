@@ -167,7 +167,9 @@ class PipelineService:
         await self._record_end(None)
         self._proven = True
         await self._recovered(report)
-        _log.info(
+        self._tell_of_writer(report)
+        report_end = _log.info if report.pages else _log.debug
+        report_end(
             "run_ended",
             pipeline=self.name,
             modes=",".join(report.modes) or "nothing",
@@ -253,6 +255,18 @@ class PipelineService:
             self._told = False
         if report.trouble is not None or not self._told:
             self._told = await self._tell(None)
+
+    def _tell_of_writer(self, report: RunReport) -> None:
+        """A transaction left open at the source holds the cursor back for as long as it stays open: say so."""
+        if report.writer_open_since is None:
+            self.troubles.clear(self.name, "open transaction")
+            return
+        self.troubles.set(
+            self.name,
+            "open transaction",
+            f"a transaction open at the source since {report.writer_open_since:%Y-%m-%d %H:%M:%S} UTC holds the cursor "
+            "back: look for it in svv_transactions and end it",
+        )
 
     async def _tell(self, reason: str | None) -> bool:
         try:

@@ -66,6 +66,9 @@ async def _trigger(kept: Stores, names: list[str], mode: ForcedMode | None) -> N
             raise QupersyncError(
                 f"{name} has never run", cure="Start `qupersync-extractor run`: its first run begins at once"
             )
+        if mode is ForcedMode.SNAPSHOT:
+            # A wish outlives the process that takes the request and dies before its first page.
+            await kept.registry.wish_snapshot(PipelineName(name), reason="an operator asked for it", restart=False)
         await kept.registry.request_run(PipelineName(name), mode.value if mode else None)
 
 

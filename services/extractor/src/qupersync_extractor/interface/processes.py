@@ -91,6 +91,8 @@ class Process:
             await commands.stop()
             await asyncio.gather(heartbeat, return_exceptions=True)
             with contextlib.suppress(QupersyncError):
+                await self.shop.progress.leave(self.parts.role, self.shop.instance)
+            with contextlib.suppress(QupersyncError):
                 await self.shop.stores.cursors.release(self.shop.instance)
         return 0
 
@@ -220,10 +222,9 @@ class Process:
             await asyncio.sleep(MAINTENANCE_SECONDS)
 
     async def _heartbeat(self, ending: Stop) -> None:
-        role = "extractor" if self.parts.extract else "relay"
         while not ending.requested:
             beat = ProcessHeartbeat(
-                role=role,
+                role=self.parts.role,
                 instance=self.shop.instance,
                 started_at=self.started_at,
                 beat_at=datetime.now(UTC),

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Final
 
 from qupersync_loader.application.content import Batch, ChecksumError, facts_of, open_event
 from qupersync_loader.application.outcome import Ack, Cause, Outcome, nak, nak_for
@@ -14,16 +14,15 @@ from qupersync_loader.application.ports import (
     LaneState,
     TargetSession,
 )
-from qupersync_loader.application.resends import Resend, Resends
+from qupersync_loader.application.unusable import UnusableEvents
 from qupersync_loader.domain.events import EventFacts
-from qupersync_loader.domain.judge import AlreadyApplied, Apply, AwaitBaseline, Fork, Gap, Verdict, judge
+from qupersync_loader.domain.judge import Apply, Verdict, judge
 from qupersync_loader.domain.pipeline import OnTerminal, TargetPipeline
 from qupersync_loader.domain.watermark import next_watermark
-from qupersync_shared.contracts.commands import ForkReport, ResendRequest, ResendStatus, SnapshotRequest
 from qupersync_shared.contracts.envelope import EVENT_TYPE, BatchEnvelope
 from qupersync_shared.kernel.clock import Clock
 from qupersync_shared.kernel.errors import EventRefusedError, QupersyncError, TransientError
-from qupersync_shared.kernel.ids import Generation, Lane, Sequence
+from qupersync_shared.kernel.ids import Lane
 from qupersync_shared.runtime.logs import get_logger
 
 _THREAD_BYTES: Final = 16_384  # decoding less than this takes well under a millisecond
@@ -56,9 +55,7 @@ class ApplyEvent:
 
     def __init__(self, pipeline: TargetPipeline, commands: Commands, clock: Clock) -> None:
         self._pipeline = pipeline
-        self._commands = commands
-        self._clock = clock
-        self._resends = Resends()
+        self._unusable = UnusableEvents(pipeline, commands, clock)
 
     async def __call__(self, lane: Lane, delivery: Delivery, session: TargetSession) -> Outcome:
         """What the transport must do with the delivery."""
@@ -108,19 +105,23 @@ class ApplyEvent:
         event = facts_of(envelope)
         content = await self._content(envelope, delivery.body)
         if isinstance(content, _Unfit) and isinstance(content.error, ChecksumError):
-            asked = await self._second_copy(event, delivery, session)
-            if asked is not None:
-                return asked
+            # What is damaged matters only if it is the lane's next.
+            if self._unusable.may_come_again(event) and isinstance(
+                _judge(await self._look(event, session), event), Apply
+            ):
+                asked = await self._unusable.second_copy(event, delivery)
+                if asked is not None:
+                    return asked
         try:
             result = await self._apply(event, envelope, content, delivery, session)
         except EventRefusedError as error:
             content = _Unfit(error=error)
             result = await self._apply(event, envelope, content, delivery, session)
         if isinstance(result, Applied):
-            self._resends.settle(event.lane)
+            self._unusable.went_on(event.lane)
             cause = Cause.PARKED if isinstance(content, _Unfit) else Cause.APPLIED
             return Ack(cause=cause, applied=result)
-        return await self._settle(result, event, delivery)
+        return await self._unusable.settle(result, event, delivery)
 
     async def _apply(
         self,
@@ -206,109 +207,6 @@ class ApplyEvent:
             removed=applied.removed,
         )
 
-    # ----------------------------------------------------------------------------------- what is not to be applied
-
-    async def _settle(self, verdict: Verdict, event: EventFacts, delivery: Delivery) -> Outcome:
-        match verdict:
-            case Apply() | AlreadyApplied():
-                return Ack(cause=Cause.ALREADY_APPLIED)
-            case AwaitBaseline():
-                waits = f"lane {event.lane} waits for the first page of a snapshot"
-                return Ack(cause=Cause.AWAITS_BASELINE, trouble=waits)
-            case Gap(expected=expected):
-                return await self._gap(event, expected, delivery)
-            case Fork():
-                return await self._fork(event, delivery)
-            case unexpected:
-                assert_never(unexpected)
-
-    async def _gap(self, event: EventFacts, expected: Sequence, delivery: Delivery) -> Outcome:
-        now = self._clock.now()
-        missing = f"lane {event.lane}: the stream lost events {expected} to {event.sequence - 1} of log {event.log}"
-        known = self._resends.covers(event, expected, now)
-        if known is not None:
-            return _unusable(known, missing)
-        reply = await self._commands.request_resend(
-            ResendRequest(
-                group=self._pipeline.group,
-                pipeline=self._pipeline.name,
-                lane=event.lane,
-                log=event.log,
-                from_sequence=expected,
-            )
-        )
-        _log.warning("gap", **_where(self._pipeline, event), expected=expected, answer=reply.status if reply else None)
-        if reply is None:
-            return nak(f"{missing}, and no relay answers the request to resend them", delivery.attempt)
-        if reply.status is ResendStatus.UNAVAILABLE:
-            accepted = await self._commands.request_snapshot(
-                SnapshotRequest(
-                    group=self._pipeline.group,
-                    pipeline=self._pipeline.name,
-                    log=event.log,
-                    reason=f"{missing}, and the outbox no longer has them",
-                )
-            )
-            if not accepted:
-                return nak(f"{missing}, the outbox too, and no extractor answers", delivery.attempt)
-        rewound = reply.status is ResendStatus.REWOUND
-        resend = Resend(
-            log=event.log, expected=expected, generation=Generation(reply.generation) if rewound else None, asked_at=now
-        )
-        self._resends.remember(event.lane, resend)
-        return _unusable(resend, missing)
-
-    async def _second_copy(self, event: EventFacts, delivery: Delivery, session: TargetSession) -> Outcome | None:
-        """Asks for an event whose body is damaged once more; None when that has been done, or cannot help."""
-        if self._resends.second_copy_asked(event):
-            return None
-        if not isinstance(_judge(await self._look(event, session), event), Apply):
-            return None
-        reply = await self._commands.request_resend(
-            ResendRequest(
-                group=self._pipeline.group,
-                pipeline=self._pipeline.name,
-                lane=event.lane,
-                log=event.log,
-                from_sequence=event.sequence,
-            )
-        )
-        damaged = f"lane {event.lane}: event {event.sequence} of log {event.log} is damaged"
-        _log.warning("wrong_checksum", **_where(self._pipeline, event), answer=reply.status if reply else None)
-        if reply is None:
-            return nak(f"{damaged}, and no relay answers the request to resend it", delivery.attempt)
-        if reply.status is ResendStatus.UNAVAILABLE:
-            return None
-        self._resends.ask_second_copy(event)
-        resend = Resend(
-            log=event.log,
-            expected=event.sequence,
-            generation=Generation(reply.generation),
-            asked_at=self._clock.now(),
-        )
-        self._resends.remember(event.lane, resend)
-        return Ack(cause=Cause.RESENT, trouble=f"{damaged}, a second copy was asked for")
-
-    async def _fork(self, event: EventFacts, delivery: Delivery) -> Outcome:
-        accepted = await self._commands.report_fork(
-            ForkReport(
-                group=self._pipeline.group,
-                pipeline=self._pipeline.name,
-                lane=event.lane,
-                log=event.log,
-                sequence=event.sequence,
-                event_id=event.event_id,
-            )
-        )
-        _log.error("fork", **_where(self._pipeline, event), accepted=accepted)
-        reason = f"lane {event.lane}: event {event.sequence} of log {event.log} is from another past (a fork)"
-        if not accepted:
-            return nak(f"{reason}, and no extractor answers the report", delivery.attempt)
-        # What follows in this past is unusable too: a resend would only bring the fork again.
-        answered = Resend(log=event.log, expected=event.sequence, generation=None, asked_at=self._clock.now())
-        self._resends.remember(event.lane, answered)
-        return Ack(cause=Cause.FORKED, trouble=f"{reason}: a greater log with a snapshot follows")
-
 
 def _judge(state: LaneState, event: EventFacts) -> Verdict:
     return judge(pipeline_log=state.log, pipeline_lanes=state.lanes, watermark=state.watermark, event=event)
@@ -317,12 +215,6 @@ def _judge(state: LaneState, event: EventFacts) -> Verdict:
 def _begins(state: LaneState, verdict: Apply) -> bool:
     """Whether the event begins a lane or a log, which takes the pipeline's row for itself."""
     return verdict.changes_log or state.watermark is None
-
-
-def _unusable(resend: Resend, missing: str) -> Ack:
-    if resend.generation is None:
-        return Ack(cause=Cause.STALLED, trouble=f"{missing}, and so did the outbox: stalled until the next snapshot")
-    return Ack(cause=Cause.RESENT, trouble=f"{missing}; they are being resent")
 
 
 def _letter(envelope: BatchEnvelope, content: _Unfit, delivery: Delivery) -> DeadLetter:
@@ -339,7 +231,3 @@ def _place(envelope: BatchEnvelope) -> dict[str, object]:
         "sequence": envelope.sequence,
         "event_id": envelope.id,
     }
-
-
-def _where(pipeline: TargetPipeline, event: EventFacts) -> dict[str, object]:
-    return {"pipeline": pipeline.name, "lane": event.lane, "log": event.log, "sequence": event.sequence}

@@ -43,6 +43,9 @@ class JetStreamProgress:
             await ensure_bucket(js, replicas=self._replicas)
             await bucket.write(js, key, value, keep_seconds=HEARTBEAT_KEEP_SECONDS)
 
+    async def leave(self, role: str, instance: str) -> None:
+        await bucket.remove(await self._connection.jetstream(), process_key(role, instance))
+
     async def processes(self) -> list[ProcessHeartbeat]:
         found = await self._read("process.>")
         return sorted(_parsed(found.items(), ProcessHeartbeat), key=lambda entry: (entry.role, entry.instance))

@@ -22,6 +22,10 @@ class MemoryProgress:
         self._raise_trouble()
         self._processes[process_key(heartbeat.role, heartbeat.instance)] = heartbeat
 
+    async def leave(self, role: str, instance: str) -> None:
+        self._raise_trouble()
+        self._processes.pop(process_key(role, instance), None)
+
     async def processes(self) -> list[ProcessHeartbeat]:
         self._raise_trouble()
         return sorted(self._processes.values(), key=lambda entry: (entry.role, entry.instance))

@@ -56,7 +56,7 @@ class PostgresRegistry:
         statement = (
             sa.update(_table)
             .where(_table.c.pipeline == pipeline, free)
-            .values(owner=owner, token=_table.c.token + 1, lease_until=_later(seconds))
+            .values(owner=owner, token=_greater_token(), lease_until=_later(seconds))
             .returning(_table.c.token)
         )
         try:
@@ -139,7 +139,7 @@ class PostgresRegistry:
             state = extraction_of(row)
             log = Log(max(state.log, row.forked_log or 0) + 1)
             await _store(connection, open_log(state, log=log, lanes=lanes, reason=reason), before=state)
-            void = {"owner": None, "token": _table.c.token + 1, "lease_until": None}
+            void = {"owner": None, "token": _greater_token(), "lease_until": None}
             await connection.execute(sa.update(_table).where(_table.c.pipeline == pipeline).values(void))
         return log
 
@@ -159,6 +159,15 @@ class PostgresRegistry:
         with translated():
             async with self._engine.begin() as connection:
                 yield connection
+
+
+def _greater_token() -> sa.ColumnElement[int]:
+    """A token that no process has: greater than the row's, and than any that a restored row has forgotten.
+
+    Counting alone would hand out a token again after the database was restored under a living process.
+    """
+    milliseconds = sa.cast(sa.extract("epoch", _now) * 1000, sa.BigInteger)
+    return sa.func.greatest(_table.c.token + 1, milliseconds)
 
 
 def _later(seconds: float) -> sa.ColumnElement[Any]:
