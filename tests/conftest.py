@@ -1,11 +1,22 @@
 """What every suite shares: one local stack for a whole run, on a thread of its own, so that any test may use it."""
 
+import os
+import random
 from collections.abc import Iterator
 
 import pytest
 
 from qupersync_local.stack import StackOptions
 from qupersync_local.threaded import ThreadedStack
+
+# Randomised suites take their seed from here unless it is given; every run prints what would repeat it.
+_SEEDS = ("QUPERSYNC_SIMULATION_SEED", "QUPERSYNC_E2E_SEED")
+for _name in _SEEDS:
+    os.environ.setdefault(_name, str(random.SystemRandom().randrange(1_000_000)))
+
+
+def pytest_report_header() -> str:
+    return "seeds: " + " ".join(f"{name}={os.environ[name]}" for name in _SEEDS)
 
 
 @pytest.fixture(scope="session")
