@@ -105,13 +105,9 @@ class ApplyEvent:
         event = facts_of(envelope)
         content = await self._content(envelope, delivery.body)
         if isinstance(content, _Unfit) and isinstance(content.error, ChecksumError):
-            # What is damaged matters only if it is the lane's next.
-            if self._unusable.may_come_again(event) and isinstance(
-                _judge(await self._look(event, session), event), Apply
-            ):
-                asked = await self._unusable.second_copy(event, delivery)
-                if asked is not None:
-                    return asked
+            asked = await self._second_copy(event, delivery, session)
+            if asked is not None:
+                return asked
         try:
             result = await self._apply(event, envelope, content, delivery, session)
         except EventRefusedError as error:
@@ -188,6 +184,14 @@ class ApplyEvent:
             await work.commit()
         self._report(envelope, content, applied)
         return applied
+
+    async def _second_copy(self, event: EventFacts, delivery: Delivery, session: TargetSession) -> Outcome | None:
+        """Asks for a damaged event once more, if it has not been done and the event is the lane's next."""
+        if not self._unusable.may_come_again(event):
+            return None
+        if not isinstance(_judge(await self._look(event, session), event), Apply):
+            return None
+        return await self._unusable.second_copy(event, delivery)
 
     async def _look(self, event: EventFacts, session: TargetSession) -> LaneState:
         async with session.work(event.lane) as work:

@@ -1,6 +1,7 @@
 """What one process knows of target tables: which schemas they were seen to fit, for a minute."""
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 from qupersync_loader.domain.pipeline import TargetPipeline
@@ -15,7 +16,8 @@ _TEXTS_MAX: Final = 256
 class Knowledge:
     """Seen fittings and the generated statements, shared by all sessions of a process."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
         self._fitted: dict[tuple[TargetPipeline, str], float] = {}
         self._statements: dict[tuple[str, str, str, str], Statements] = {}
 
@@ -29,10 +31,10 @@ class Knowledge:
 
     def fits(self, pipeline: TargetPipeline, schema: RowSchema) -> bool:
         seen = self._fitted.get((pipeline, schema.fingerprint))
-        return seen is not None and time.monotonic() - seen < FRESH_SECONDS
+        return seen is not None and self._monotonic() - seen < FRESH_SECONDS
 
     def saw_fit(self, pipeline: TargetPipeline, schema: RowSchema) -> None:
-        self._fitted[pipeline, schema.fingerprint] = time.monotonic()
+        self._fitted[pipeline, schema.fingerprint] = self._monotonic()
 
     def forget(self, pipeline: TargetPipeline) -> None:
         """Whatever was known of the table no longer holds."""

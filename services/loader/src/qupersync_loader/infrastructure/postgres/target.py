@@ -88,9 +88,9 @@ class PostgresSession:
 class PostgresTarget:
     """Owns the engine's pool: one connection for every slot, and some for whoever looks on."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, knowledge: Knowledge | None = None) -> None:
         self._engine = engine
-        self._knowledge = Knowledge()
+        self._knowledge = knowledge or Knowledge()
 
     @asynccontextmanager
     async def session(self, pipeline: TargetPipeline) -> AsyncIterator[PostgresSession]:
