@@ -11,7 +11,7 @@ import asyncpg
 import pyarrow as pa
 import pytest
 from tests.conformance.loader.conftest import Lanes, PostgresHarness
-from tests.conformance.loader.events import Extractor, ints, people, schema
+from tests.conformance.loader.events import Event, Extractor, ints, people, schema
 
 from qupersync_loader.application.outcome import Ack, Nak
 from qupersync_loader.domain.pipeline import Adopt, OnBadRow
@@ -149,25 +149,39 @@ async def test_rows_that_cannot_even_be_copied_are_quarantined(postgres: Postgre
     assert json.loads(found[0]["key"])["key"] == [["int", "5"]]
 
 
-@pytest.mark.parametrize("key", [("id",), ("born",), ("id", "born")])
-async def test_dates_beyond_postgresql_and_python_are_quarantined(
+def with_a_date_beyond_everything(event: Event) -> Event:
+    """The event with the greatest date that Arrow has in the last row's second column."""
+    batch = decode(event.body)
+    far = pa.array([1, 2**31 - 1], pa.int32()).cast(pa.date32())
+    body = encode(batch.set_column(1, batch.schema.field(1), far))
+    return Event(envelope=event.envelope.model_copy(update={"checksum": checksum(body)}), body=body)
+
+
+BORN = [{"id": 1, "born": date(2000, 1, 1)}, {"id": 2, "born": date(2000, 1, 2)}]
+
+
+async def test_dates_beyond_postgresql_and_python_are_quarantined(postgres: PostgresHarness) -> None:
+    source, lanes = Extractor(schema(id="bigint", born="date")), Lanes(postgres.target)
+    await lanes.load(source.page([{"id": 3, "born": date(2000, 1, 3)}]))
+    outcome = await lanes.give(with_a_date_beyond_everything(source.page(BORN)[0]))
+    assert isinstance(outcome, Ack), outcome
+    assert (outcome.applied.written, outcome.applied.removed, outcome.applied.quarantined) == (1, 1, 1)
+    assert (await lanes.load(source.page([]))).removed == 1
+    assert str(2**31 - 1) in await postgres.value("SELECT \"row\"->>'born' FROM qupersync_quarantine")
+
+
+@pytest.mark.parametrize("key", [("born",), ("id", "born")])
+async def test_an_event_with_a_key_that_has_no_canonical_form_is_parked(
     postgres: PostgresHarness, key: tuple[str, ...]
 ) -> None:
     source, lanes = Extractor(schema(id="bigint", born="date", key=key)), Lanes(postgres.target)
     await lanes.load(source.page([{"id": 3, "born": date(2000, 1, 3)}]))
-    event = source.page([{"id": 1, "born": date(2000, 1, 1)}, {"id": 2, "born": date(2000, 1, 2)}])[0]
-    batch = decode(event.body)
-    far = pa.array([1, 2**31 - 1], pa.int32()).cast(pa.date32())
-    body = encode(batch.set_column(1, batch.schema.field(1), far))
-    changed = type(event)(envelope=event.envelope.model_copy(update={"checksum": checksum(body)}), body=body)
-    outcome = await lanes.give(changed)
+    outcome = await lanes.give(with_a_date_beyond_everything(source.page(BORN)[0]))
     assert isinstance(outcome, Ack), outcome
-    assert (outcome.applied.written, outcome.applied.removed, outcome.applied.quarantined) == (1, 1, 1)
-    assert (await lanes.load(source.page([]))).removed == 1
-    assert (
-        await postgres.value("SELECT \"row\"->>'born' FROM qupersync_quarantine")
-        == f"<value out of range: {2**31 - 1}>"
-    )
+    assert outcome.cause == "parked"
+    ((sequence, reason),) = await postgres.letters()
+    assert (sequence, "has no canonical form" in reason) == (2, True)
+    assert [row["id"] for row in await postgres.rows(lanes.pipeline)] == [3]
 
 
 async def test_deferred_constraints_speak_where_rows_can_be_told_apart(postgres: PostgresHarness) -> None:

@@ -17,6 +17,8 @@ async def accept_snapshot_request(registry: Registry, request: SnapshotRequest) 
 
 async def accept_fork_report(registry: Registry, report: ForkReport) -> Accepted:
     """Remembers the fork, so that the next run opens a greater log, and asks for that run."""
+    if await registry.get(PipelineName(report.pipeline)) is None:
+        raise TerminalError(f"there is no pipeline {report.pipeline!r} here")
     await registry.report_fork(PipelineName(report.pipeline), Log(report.log))
     await registry.request_run(PipelineName(report.pipeline), None)
     return Accepted()

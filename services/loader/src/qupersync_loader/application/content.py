@@ -1,5 +1,7 @@
 """From the bytes of an event to rows that are known to be what the envelope says."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,9 +13,10 @@ from qupersync_loader.domain.events import EventFacts
 from qupersync_shared.contracts.envelope import BatchEnvelope, Mode
 from qupersync_shared.contracts.payload import checksum, decode
 from qupersync_shared.contracts.schema import GONE_COLUMN, SLOT_COLUMN, RowSchema, schema_of_arrow
-from qupersync_shared.contracts.slots import SLOTS
+from qupersync_shared.contracts.slots import SLOTS, canonical_keys, key_at
 from qupersync_shared.kernel.errors import EventRefusedError
 from qupersync_shared.kernel.ids import EventId, Generation, Lane, Log, Sequence, SnapshotId
+from qupersync_shared.kernel.positions import Key
 
 _OWN_COLUMNS: Final = {SLOT_COLUMN: pa.int16(), GONE_COLUMN: pa.bool_()}
 
@@ -38,6 +41,25 @@ class Batch:
     def has_gone(self) -> bool:
         """Whether some of the keys are gone at the source."""
         return GONE_COLUMN in self.rows.schema.names
+
+    def key(self, index: int) -> Key:
+        """The key of one row; EventRefusedError if it cannot be one."""
+        with _refused_keys():
+            return key_at(self.rows, self.schema, index)
+
+    def canonical_keys(self) -> list[bytes]:
+        """The canonical bytes of every row's key; EventRefusedError if one cannot be a key."""
+        with _refused_keys():
+            texts: list[str] = canonical_keys(self.rows, self.schema).to_pylist()
+        return [text.encode() for text in texts]
+
+
+@contextlib.contextmanager
+def _refused_keys() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise EventRefusedError(f"a key has no canonical form: {error}") from error
 
 
 def facts_of(envelope: BatchEnvelope) -> EventFacts:

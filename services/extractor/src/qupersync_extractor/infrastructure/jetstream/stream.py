@@ -56,7 +56,7 @@ class JetStreamStream:
             raise TerminalError(
                 f"event {record.id} of {record.pipeline}, lane {record.lane}, has {size} bytes with its headers,"
                 f" and the server takes {limit}",
-                cure="Raise max_payload of the NATS server, or lower extractor.event_bytes_max and take a snapshot",
+                cure="Raise max_payload of the server, or lower extractor.event_bytes_max and run `qupersync reset`",
             )
         js = client.jetstream(timeout=self._publish_seconds_max)
         with translated(f"publish on {subject}"):

@@ -20,7 +20,7 @@ from qupersync_loader.infrastructure.memory.tables import (
 )
 from qupersync_shared.contracts.envelope import BatchEnvelope
 from qupersync_shared.contracts.schema import GONE_COLUMN, SLOT_COLUMN
-from qupersync_shared.contracts.slots import key_at, lane_of_slot
+from qupersync_shared.contracts.slots import lane_of_slot
 from qupersync_shared.kernel.errors import EventRefusedError, RowsRefusedError
 from qupersync_shared.kernel.ids import Lane, Log
 from qupersync_shared.kernel.positions import Key
@@ -78,7 +78,7 @@ class MemoryWork:
         if batch is None:
             raise RuntimeError("nothing was staged")
         self._table = self._table or new_table(batch.schema)
-        rows = [(key_at(batch.rows, batch.schema, i), values) for i, values in enumerate(batch.rows.to_pylist())]
+        rows = [(batch.key(i), values) for i, values in enumerate(batch.rows.to_pylist())]
         keys = [key for key, _ in rows]
         if len(set(keys)) != len(keys):
             raise EventRefusedError(f"event {batch.envelope.sequence} of lane {batch.envelope.lane} holds a key twice")

@@ -12,7 +12,7 @@ from qupersync_loader.infrastructure.postgres.refusals import RefusedRow
 from qupersync_loader.infrastructure.postgres.sql import statement
 from qupersync_loader.infrastructure.postgres.statements import Statements
 from qupersync_shared.contracts.schema import GONE_COLUMN
-from qupersync_shared.contracts.slots import canonical_bytes, canonical_keys
+from qupersync_shared.contracts.slots import canonical_bytes
 from qupersync_shared.kernel.positions import Key, Scalar, ScalarKind, decode_key, encode_key
 
 LOADED: Final = "loaded"
@@ -98,7 +98,7 @@ class Quarantine:
 
 def _keys_of(batch: Batch) -> tuple[set[bytes], set[bytes]]:
     """The canonical keys of rows that are there, and of rows that are gone."""
-    canonical = [text.encode() for text in canonical_keys(batch.rows, batch.schema).to_pylist()]
+    canonical = batch.canonical_keys()
     if not batch.has_gone:
         return set(canonical), set()
     flags = batch.rows.column(GONE_COLUMN).to_pylist()

@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from qupersync_loader.application.content import Batch
 from qupersync_shared.contracts.schema import SLOT_COLUMN
-from qupersync_shared.contracts.slots import key_at
 from qupersync_shared.contracts.types import Kind
 from qupersync_shared.kernel.positions import Key
 from qupersync_shared.runtime.database import sqlstate, translate
@@ -91,7 +90,7 @@ def refused_row(batch: Batch, refusal: Refusal) -> RefusedRow:
         content[column.name] = _plain(value)
     return RefusedRow(
         slot=batch.rows.column(SLOT_COLUMN)[refusal.index].as_py(),
-        key=key_at(batch.rows, batch.schema, refusal.index),
+        key=batch.key(refusal.index),
         content=content,
         reason=refusal.reason,
     )
