@@ -2,12 +2,20 @@
 
 import os
 import random
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from qupersync_local.stack import StackOptions
 from qupersync_local.threaded import ThreadedStack
+
+# Runners that ignore these two (nohup, background jobs) would hand that down to every process a test starts and signals.
+# A handler, unlike "ignore", is not inherited.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 # Randomised suites take their seed from here unless it is given; every run prints what would repeat it.
 _SEEDS = ("QUPERSYNC_SIMULATION_SEED", "QUPERSYNC_E2E_SEED")
