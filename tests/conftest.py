@@ -10,8 +10,8 @@ import pytest
 from qupersync_local.stack import StackOptions
 from qupersync_local.threaded import ThreadedStack
 
-# Runners that ignore these two (nohup, background jobs) would hand that down to every process a test starts and signals.
-# A handler, unlike "ignore", is not inherited.
+# Runners that ignore these two (nohup, background jobs) would hand that down to every process that a test starts and
+# signals. A handler, unlike "ignore", is not inherited.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
