@@ -42,6 +42,11 @@ class Batch:
         """Whether some of the keys are gone at the source."""
         return GONE_COLUMN in self.rows.schema.names
 
+    def gone(self) -> frozenset[int]:
+        """The indexes of rows whose keys are gone at the source."""
+        flags = self.rows.column(GONE_COLUMN).to_pylist() if self.has_gone else []
+        return frozenset(index for index, gone in enumerate(flags) if gone)
+
     def key(self, index: int) -> Key:
         """The key of one row; EventRefusedError if it cannot be one."""
         with _refused_keys():

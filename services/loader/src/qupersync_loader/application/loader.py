@@ -25,7 +25,7 @@ _DISCOVER_SECONDS: Final = 30.0
 _DRAIN_SECONDS: Final = 0.3
 _BEAT_MIN_SECONDS: Final = 0.2
 
-_STUCK: Final = (Cause.STALLED, Cause.FORKED, Cause.RESENT)
+_STUCK: Final = (Cause.STALLED, Cause.FORKED, Cause.RESENT, Cause.AWAITS_BASELINE)
 
 _log = get_logger(__name__)
 
@@ -96,10 +96,11 @@ class Loader:
             drained.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await drained
+        early = [] if not drained.cancelled() and drained.result() else ["the run was stopped before the end"]
         states = await self._target.states(self._group)
         return Finish(
             waiting={name: state.parked for name, state in states.items() if not state.parked.nothing},
-            reasons=tuple(self._blocked()),
+            reasons=(*early, *self._blocked()),
         )
 
     # -------------------------------------------------------------------------------------------------- lanes
@@ -166,8 +167,8 @@ class Loader:
 
     # ---------------------------------------------------------------------------------------------- draining
 
-    async def _stop_when_drained(self, stop: Stop) -> None:
-        """Requests the stop when all lanes were drained twice, with nothing applied in between."""
+    async def _stop_when_drained(self, stop: Stop) -> bool:
+        """Requests the stop when all lanes were drained twice, with nothing applied in between; whether it came to it."""
         before = -1
         while not stop.requested:
             await stop.wait(_DRAIN_SECONDS)
@@ -176,10 +177,15 @@ class Loader:
             except QupersyncError as error:
                 _log.debug("backlog_unknown", error=error)
                 drained = False
+            except Exception:  # noqa: BLE001  # a defect in looking must not leave a run that never ends
+                _log.exception("backlog_failed")
+                drained = False
             now = self._slots.tally.applied if drained else -1
             if drained and now == before:
                 stop.request()
+                return True
             before = now
+        return False
 
     async def _drained(self) -> bool:
         found = {ref[0].name for ref in self._rotation.lanes}

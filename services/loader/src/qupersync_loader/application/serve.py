@@ -134,16 +134,24 @@ class Slots:
 
     async def _answer(self, ref: LaneRef, delivery: Delivery, outcome: Outcome) -> None:
         pipeline, lane = ref
-        self.last[ref] = outcome
+        stays = _says_nothing(outcome, self.last.get(ref))
+        if not stays:
+            self.last[ref] = outcome
         match outcome:
             case Ack():
                 if outcome.cause is Cause.APPLIED:
                     self.tally.applied += 1
                     self.tally.rows += outcome.applied.rows
                 self.tally.foreign += outcome.cause is Cause.FOREIGN
-                if outcome.cause is not Cause.FOREIGN:  # says nothing of what held the lane before
+                if outcome.cause is not Cause.FOREIGN and not stays:
                     self._troubles.set([pipeline.name], lane_place(lane), outcome.trouble)
                 await delivery.ack()
             case Nak():
                 self._troubles.set([pipeline.name], lane_place(lane), f"lane {lane}: {outcome.reason}")
                 await delivery.nak(outcome.delay_seconds)
+
+
+def _says_nothing(outcome: Outcome, before: Outcome | None) -> bool:
+    """Whether a lane that was answered before stands as it stood: a foreign message, or a late duplicate."""
+    passing = isinstance(outcome, Ack) and outcome.cause in (Cause.FOREIGN, Cause.ALREADY_APPLIED)
+    return passing and isinstance(before, Ack)

@@ -6,7 +6,7 @@ import asyncpg
 import pyarrow as pa
 
 from qupersync_loader.domain.pipeline import TargetPipeline
-from qupersync_loader.infrastructure.postgres.names import SLOT, listed, quote, quote_table
+from qupersync_loader.infrastructure.postgres.names import PLACE, SLOT, listed, quote, quote_table
 from qupersync_shared.contracts.schema import RowSchema
 from qupersync_shared.contracts.slots import canonical_keys, slots_of
 from qupersync_shared.contracts.types import Kind
@@ -18,7 +18,7 @@ _CHUNK_ROWS: Final = 10_000
 async def compute_slots(driver: asyncpg.Connection, pipeline: TargetPipeline, schema: RowSchema) -> None:
     """Writes the slot of every row that has none, in chunks, inside the caller's transaction."""
     table = quote_table(pipeline.schema, pipeline.table)
-    select = f"SELECT ctid::text AS place, {listed(schema.key)} FROM {table} WHERE {quote(SLOT)} IS NULL"  # noqa: S608  # quoted
+    select = f"SELECT ctid::text AS {PLACE}, {listed(schema.key)} FROM {table} WHERE {quote(SLOT)} IS NULL"  # noqa: S608  # quoted
     update = (
         f"UPDATE {table} AS t SET {quote(SLOT)} = n.slot "  # noqa: S608  # quoted
         "FROM unnest($1::text[], $2::smallint[]) AS n (place, slot) WHERE t.ctid = n.place::tid"
@@ -29,7 +29,7 @@ async def compute_slots(driver: asyncpg.Connection, pipeline: TargetPipeline, sc
         chunk = rows[start : start + _CHUNK_ROWS]
         keys = _key_batch(chunk, schema, pipeline)
         slots = slots_of(canonical_keys(keys, schema))
-        await driver.execute(update, [row["place"] for row in chunk], slots.tolist())
+        await driver.execute(update, [row[PLACE] for row in chunk], slots.tolist())
 
 
 def _key_batch(rows: list[asyncpg.Record], schema: RowSchema, pipeline: TargetPipeline) -> pa.RecordBatch:

@@ -8,6 +8,7 @@ import asyncpg
 
 from qupersync_loader.application.content import Batch
 from qupersync_loader.domain.pipeline import TargetPipeline
+from qupersync_loader.infrastructure.postgres.names import PLACE
 from qupersync_loader.infrastructure.postgres.refusals import RefusedRow
 from qupersync_loader.infrastructure.postgres.sql import statement
 from qupersync_loader.infrastructure.postgres.statements import Statements
@@ -93,7 +94,7 @@ class Quarantine:
             *texts(envelope.range_to),
             *columns([key for _, key in asked], len(batch.schema.key)),
         )
-        return [asked[row["place"] - 1][0] for row in found]
+        return [asked[row[PLACE] - 1][0] for row in found]
 
 
 def _keys_of(batch: Batch) -> tuple[set[bytes], set[bytes]]:
@@ -107,8 +108,10 @@ def _keys_of(batch: Batch) -> tuple[set[bytes], set[bytes]]:
 
 
 def texts(key: Key | None) -> list[str]:
-    """A bound's parameters."""
-    return [] if key is None else [scalar.text for scalar in key]
+    """A bound's parameters. No key of the target lies between a text with NUL and what stands before it."""
+    if key is None:
+        return []
+    return [*(scalar.text for scalar in key[:-1]), key[-1].text.partition("\0")[0]]
 
 
 def columns(keys: list[Key], width: int) -> list[list[str]]:

@@ -8,6 +8,7 @@ from qupersync_loader.domain.pipeline import DeletePolicy
 from qupersync_loader.infrastructure.postgres.names import (
     DELETED_AT,
     GONE,
+    PLACE,
     SEQUENCE,
     SLOT,
     SYNCED_AT,
@@ -125,7 +126,7 @@ class Statements:
     def keys_in_range(self, *, after: bool, upto: bool) -> str:
         """Which of some keys lie in a range, by their places from 1: bounds, then one text array per key column."""
         condition, number = self._range("k", 1, after=after, upto=upto)
-        return f"SELECT k.place FROM {self._keys('k', number)} WHERE true{condition}"  # noqa: S608  # quoted
+        return f"SELECT k.{PLACE} FROM {self._keys('k', number)} WHERE true{condition}"  # noqa: S608  # quoted
 
     def _remove(self, condition: str) -> str | None:
         match self.deletes:
@@ -158,7 +159,8 @@ class Statements:
         arrays = ", ".join(f"${number + i}::text[]" for i in range(len(columns)))
         raw = ", ".join(f"c{i}" for i in range(len(columns)))
         typed = ", ".join(f"{_parameter(c, f'r.c{i}')} AS {quote(c.name)}" for i, c in enumerate(columns))
-        return f"(SELECT {typed}, r.place FROM unnest({arrays}) WITH ORDINALITY AS r ({raw}, place)) AS {alias}"  # noqa: S608
+        listing = f"unnest({arrays}) WITH ORDINALITY AS r ({raw}, {PLACE})"
+        return f"(SELECT {typed}, r.{PLACE} FROM {listing}) AS {alias}"  # noqa: S608  # quoted
 
     def _same_key(self, alias: str) -> str:
         own = [_exact("t", column) for column in self.schema.key_columns]

@@ -91,8 +91,11 @@ class PostgresWork:
             await self._copy(batch.rows.slice(start, end - start))
             return end - start
 
-        _, self._refusals = await halve(driver, batch.count, part)
-        refused = {refusal.index for refusal in self._refusals}
+        _, refusals = await halve(driver, batch.count, part)
+        refused = {refusal.index for refusal in refusals}
+        gone = batch.gone()
+        # What is gone at the source and cannot even be copied is not in the target either: nothing to keep of it.
+        self._refusals = [refusal for refusal in refusals if refusal.index not in gone]
         self._staged = [index for index in self._staged if index not in refused]
 
     async def _copy(self, rows: pa.RecordBatch) -> None:
