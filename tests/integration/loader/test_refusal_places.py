@@ -1,14 +1,16 @@
 """Which row was refused: told apart by more than the order in which staging happens to hold them."""
 
 import random
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from tests.conformance.loader.conftest import Lanes, PostgresHarness
-from tests.conformance.loader.events import Extractor, people, schema
+from tests.conformance.loader.events import Extractor, delivery, schema
 
+from qupersync_loader.application.content import open_event
 from qupersync_loader.application.outcome import Ack
+from qupersync_loader.domain.pipeline import Adopt
+from qupersync_shared.kernel.ids import Lane
 from qupersync_shared.kernel.positions import Scalar, ScalarKind
 
 
@@ -48,8 +50,6 @@ async def test_a_key_column_may_be_named_place(postgres: PostgresHarness) -> Non
 
 
 async def test_an_adopted_table_may_have_a_key_named_place(postgres: PostgresHarness) -> None:
-    from qupersync_loader.domain.pipeline import Adopt
-
     await postgres.execute("CREATE TABLE people (place bigint PRIMARY KEY, name text)")
     await postgres.execute("INSERT INTO people SELECT i, 'old' FROM generate_series(1, 9) AS i")
     source = Extractor(schema(place="bigint", name="varchar", key=("place",)))
@@ -76,3 +76,29 @@ async def test_a_page_may_end_at_a_key_that_cannot_be_stored(postgres: PostgresH
     assert [row["k"] for row in await postgres.rows(lanes.pipeline)] == ["ab", "c"]
     await lanes.load(source.page([{"k": "c", "name": "y"}], after=bound))
     assert [row["k"] for row in await postgres.rows(lanes.pipeline)] == ["c"]
+
+
+async def test_rows_refused_after_a_rollback_are_the_right_ones(postgres: PostgresHarness) -> None:
+    """A rolled back COPY leaves free pages behind, which the next one fills in whatever order."""
+    chance = random.Random(7)
+    source, lanes = Extractor(schema(id="bigint", name="varchar", pad="varchar")), Lanes(postgres.target)
+    await lanes.load(source.page([]))
+    await postgres.execute("ALTER TABLE people ADD CHECK (name <> 'bad')")
+    refused = set(chance.sample(range(3000), 5))
+    rows = [
+        {"id": i, "name": "bad" if i in refused else f"n{i}", "pad": chance.randbytes(chance.randrange(400)).hex()}
+        for i in range(3000)
+    ]
+    event = source.incremental(rows)[0]
+    batch = open_event(event.envelope, event.body)
+    async with postgres.target.session(lanes.pipeline) as session:
+        for _ in range(2):
+            await session.prepare(batch.schema)
+            async with session.work(Lane(0)) as work:
+                await work.look()
+                await work.stage(batch)
+        outcome = await lanes.use_case(Lane(0), delivery(event), session)
+    assert isinstance(outcome, Ack), outcome
+    kept = await postgres.fetch("SELECT (\"row\"->>'id')::bigint AS id FROM qupersync_quarantine")
+    assert {row["id"] for row in kept} == refused
+    assert {row["id"] for row in await postgres.rows(lanes.pipeline)} == set(range(3000)) - refused

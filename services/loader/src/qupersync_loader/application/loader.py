@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,7 @@ from qupersync_loader.application.troubles import PARKED, STATE, STREAM, Trouble
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_shared.contracts.progress import HEARTBEAT_SECONDS
 from qupersync_shared.kernel.errors import QupersyncError
-from qupersync_shared.kernel.ids import GroupName, Lane, PipelineName
+from qupersync_shared.kernel.ids import GroupName, PipelineName
 from qupersync_shared.runtime.lifecycle import Stop
 from qupersync_shared.runtime.logs import describe, get_logger
 from qupersync_shared.runtime.retry import Backoff
@@ -69,7 +69,7 @@ class Loader:
         self._baselines = baselines
         self._reporter = reporter
         self._troubles = troubles
-        self._seen: dict[tuple[PipelineName, Lane], tuple[int, int]] = {}
+        self._seen: dict[LaneRef, tuple[int, int] | None] = {}
 
     async def run(self, stop: Stop) -> None:
         """Loads until the stop is requested; every slot ends after the event it is at."""
@@ -98,6 +98,7 @@ class Loader:
                 await drained
         early = [] if not drained.cancelled() and drained.result() else ["the run was stopped before the end"]
         states = await self._target.states(self._group)
+        self._forget_overcome(states)
         return Finish(
             waiting={name: state.parked for name, state in states.items() if not state.parked.nothing},
             reasons=(*early, *self._blocked()),
@@ -149,7 +150,7 @@ class Loader:
             self._troubles.set(names, STATE, None)
             for name, state in states.items():
                 self._troubles.set([name], PARKED, _degraded(state.parked))
-                self._forget_overcome(name, state)
+            self._forget_overcome(states)
         try:
             await self._reporter.report(states)
             if states is not None:
@@ -157,18 +158,23 @@ class Loader:
         except QupersyncError as error:
             _log.debug("progress_not_told", error=error)
 
-    def _forget_overcome(self, name: PipelineName, state: PipelineState) -> None:
-        """A lane that has moved on, in whichever process, has left its trouble behind."""
-        for lane, progress in state.watermarks.items():
-            place = (progress.log, progress.sequence)
-            if self._seen.get((name, lane), place) != place:
-                self._troubles.set([name], lane_place(lane), None)
-            self._seen[name, lane] = place
+    def _forget_overcome(self, states: Mapping[PipelineName, PipelineState]) -> None:
+        """A lane that has moved on, in whichever process, or that its log no longer has, left its trouble behind."""
+        for ref in self._rotation.lanes:
+            pipeline, lane = ref
+            state = states.get(pipeline.name, PipelineState())
+            known = state.watermarks.get(lane)
+            place = None if known is None else (known.log, known.sequence)
+            moved = place is not None and self._seen.get(ref, place) != place
+            over = state.lanes is not None and lane >= state.lanes and isinstance(self._slots.last.get(ref), Ack)
+            if moved or over:
+                self._troubles.set([pipeline.name], lane_place(lane), None)
+            self._seen[ref] = place
 
     # ---------------------------------------------------------------------------------------------- draining
 
     async def _stop_when_drained(self, stop: Stop) -> bool:
-        """Requests the stop when all lanes were drained twice, with nothing applied in between; whether it came to it."""
+        """Requests the stop when all lanes were drained twice, with nothing applied in between; whether it did."""
         before = -1
         while not stop.requested:
             await stop.wait(_DRAIN_SECONDS)

@@ -13,6 +13,7 @@ from qupersync_shared.contracts.types import Kind
 from qupersync_shared.kernel.errors import SchemaRefusedError
 
 _CHUNK_ROWS: Final = 10_000
+_SECONDS: Final = 1800.0  # one look at a great table outlasts the connection's own limit
 
 
 async def compute_slots(driver: asyncpg.Connection, pipeline: TargetPipeline, schema: RowSchema) -> None:
@@ -24,7 +25,7 @@ async def compute_slots(driver: asyncpg.Connection, pipeline: TargetPipeline, sc
         "FROM unnest($1::text[], $2::smallint[]) AS n (place, slot) WHERE t.ctid = n.place::tid"
     )
     # All tids are read before the first update: an updated row moves.
-    rows = await driver.fetch(select)
+    rows = await driver.fetch(select, timeout=_SECONDS)
     for start in range(0, len(rows), _CHUNK_ROWS):
         chunk = rows[start : start + _CHUNK_ROWS]
         keys = _key_batch(chunk, schema, pipeline)

@@ -10,6 +10,7 @@ SEQUENCE: Final = "_qs_sequence"
 SLOT: Final = "_qs_slot"
 DELETED_AT: Final = "_qs_deleted_at"
 GONE: Final = "_qs_gone"
+ROW: Final = "_qs_row"  # in staging: the row's index in its event
 PLACE: Final = "_qs_place"  # of a row or key in a list; a key column may well be named `place`
 
 

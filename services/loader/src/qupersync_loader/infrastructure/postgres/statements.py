@@ -9,6 +9,7 @@ from qupersync_loader.infrastructure.postgres.names import (
     DELETED_AT,
     GONE,
     PLACE,
+    ROW,
     SEQUENCE,
     SLOT,
     SYNCED_AT,
@@ -46,14 +47,14 @@ class Statements:
     def create_staging(self) -> str:
         """A table of this session with exactly the event's types: binary COPY checks none."""
         columns = [f"{quote(c.name)} {self._staging_type(c)}" for c in self.schema.columns]
-        columns += [f"{SLOT} smallint", f"{GONE} boolean"]
+        columns += [f"{SLOT} smallint", f"{GONE} boolean", f"{ROW} integer"]
         return f"CREATE TEMP TABLE IF NOT EXISTS {self._stage} ({', '.join(columns)}) ON COMMIT DELETE ROWS"
 
     @cached_property
     def staged_places(self) -> str:
-        """The tids of staged rows as text, in the order they were copied."""
+        """The tids of staged rows as text, in order, and each row's index: after a rollback the two orders differ."""
         # Qualified, because a bare `ctid` would mean the text of the output: '(0,10)' before '(0,2)'.
-        return f"SELECT s.ctid::text FROM {self._stage} AS s ORDER BY s.ctid"  # noqa: S608  # quoted
+        return f"SELECT s.ctid::text, s.{ROW} FROM {self._stage} AS s ORDER BY s.ctid"  # noqa: S608  # quoted
 
     @property
     def _stage(self) -> str:

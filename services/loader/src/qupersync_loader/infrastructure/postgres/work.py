@@ -14,6 +14,7 @@ from qupersync_loader.application.ports import Applied, DeadLetter, LaneState
 from qupersync_loader.domain.pipeline import OnBadRow, TargetPipeline
 from qupersync_loader.domain.watermark import Watermark
 from qupersync_loader.infrastructure.postgres.knowledge import Knowledge
+from qupersync_loader.infrastructure.postgres.names import ROW
 from qupersync_loader.infrastructure.postgres.quarantine import Quarantine, columns, storable, texts
 from qupersync_loader.infrastructure.postgres.refusals import (
     Refusal,
@@ -75,7 +76,7 @@ class PostgresWork:
         if not batch.count:
             return
         try:
-            await self._copy(batch.rows)
+            await self._copy(batch.rows, 0)
         except (asyncpg.PostgresError, ValueError) as error:
             if not refuses_rows(error):
                 raise
@@ -88,7 +89,7 @@ class PostgresWork:
         driver = await raw_connection(self._connection)
 
         async def part(start: int, end: int) -> int:
-            await self._copy(batch.rows.slice(start, end - start))
+            await self._copy(batch.rows.slice(start, end - start), start)
             return end - start
 
         _, refusals = await halve(driver, batch.count, part)
@@ -98,7 +99,10 @@ class PostgresWork:
         self._refusals = [refusal for refusal in refusals if refusal.index not in gone]
         self._staged = [index for index in self._staged if index not in refused]
 
-    async def _copy(self, rows: pa.RecordBatch) -> None:
+    async def _copy(self, rows: pa.RecordBatch, start: int) -> None:
+        """Copies rows, the first of which is the batch's row `start`."""
+        indexes = pa.array(range(start, start + rows.num_rows), pa.int32())
+        rows = rows.append_column(pa.field(ROW, pa.int32()), indexes)
         body = await asyncio.to_thread(encode, rows) if rows.nbytes > _THREAD_BYTES else encode(rows)
         await copy(await raw_connection(self._connection), self._statements, rows, body)
 
@@ -157,7 +161,8 @@ class PostgresWork:
             if not refuses_rows(error):
                 raise
         await driver.execute(_BACK)
-        places = [row[0] for row in await driver.fetch(self._statements.staged_places)]
+        found = await driver.fetch(self._statements.staged_places)
+        places = [row[0] for row in found]
 
         async def part(start: int, end: int) -> int:
             try:
@@ -169,7 +174,7 @@ class PostgresWork:
                 raise
 
         written, refusals = await halve(driver, len(places), part)
-        self._refusals += [Refusal(index=self._staged[r.index], reason=r.reason) for r in refusals]
+        self._refusals += [Refusal(index=found[r.index][1], reason=r.reason) for r in refusals]
         return written
 
     async def _remove(self, driver: asyncpg.Connection, batch: Batch) -> int:
