@@ -133,13 +133,17 @@ LOW, HIGH = (Scalar(ScalarKind.INT, "1"),), (Scalar(ScalarKind.INT, "9"),)
         (fields(row_count=-1), "row_count"),
         (fields(key_columns=()), "key_columns"),
         (fields(snapshot_id=UUID(int=3)), "only there"),
-        (fields(range_to=HIGH), "only a snapshot page"),
-        (fields(range_from=()), "only a snapshot page"),
+        (fields(range_to=HIGH), "complete content"),
+        (fields(range_from=LOW), "complete content"),
         (fields(mode=Mode.SNAPSHOT), "only there"),
         (SNAPSHOT, "down to minus infinity"),
         (SNAPSHOT | {"snapshot_first": True}, "up to plus infinity"),
         (SNAPSHOT | {"snapshot_first": True, "range_from": LOW, "range_to": HIGH}, "down to minus infinity"),
         (SNAPSHOT | {"range_from": LOW, "range_to": HIGH, "snapshot_last": True}, "up to plus infinity"),
+        (fields(snapshot_last=True), "first and a last page"),
+        (fields(range_complete=True), "a snapshot page says"),
+        (SNAPSHOT | {"snapshot_first": True, "snapshot_last": True, "range_complete": True}, "a snapshot page says"),
+        (fields(redrives=(UUID(int=3),)), "only a reread"),
         (fields(time=datetime(2025, 1, 1)), "time"),  # noqa: DTZ001  # that is what is refused
         (fields(honest_time=datetime(2025, 1, 1)), "honest_time"),  # noqa: DTZ001
         (fields(unknown=1), "unknown"),
@@ -216,3 +220,19 @@ def test_column_names_may_hold_any_character() -> None:
     assert BatchEnvelope.from_headers(headers).key_columns == names
     assert headers["ce-keycolumns"].count(",") == len(names) - 1
     assert unquote(headers["ce-keycolumns"].split(",")[0]) == "a,b"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"range_complete": True},
+        {"range_complete": True, "range_from": LOW, "range_to": HIGH},
+        {"redrives": (UUID(int=7), UUID(int=8))},
+        {"after": Position.after(LOW[0]), "position": Position.after(HIGH[0])},
+    ],
+)
+def test_a_reread_says_what_it_covers_and_makes_good(change: dict[str, Any]) -> None:
+    envelope = BatchEnvelope(**fields(mode=Mode.REREAD, **change))
+
+    assert BatchEnvelope.from_headers(envelope.headers()) == envelope
+    assert envelope.covers_range is change.get("range_complete", False)

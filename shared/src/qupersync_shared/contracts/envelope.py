@@ -41,6 +41,8 @@ class BatchEnvelope(BaseModel):
     A snapshot page covers the keys in (range_from, range_to]; None is minus or plus infinity, and stands exactly on the
     first and the last page. `honest_time`: every change committed at the source before it is in this or earlier events
     of the lane (deletes: by the last snapshot). `previous_id` is the id of the lane's event before this one.
+    An incremental page was read by cursor in (after, position]; None is the beginning. A reread page says the complete
+    content of its key range if `range_complete`; `redrives` are dead letters that it makes good.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -65,8 +67,11 @@ class BatchEnvelope(BaseModel):
     key_columns: tuple[str, ...] = Field(min_length=1)
     range_from: Key | None = None
     range_to: Key | None = None
+    range_complete: bool = False
     withheld_keys: tuple[Key, ...] = ()
+    after: Position | None = None
     position: Position | None = None
+    redrives: tuple[UUID, ...] = ()
     honest_time: AwareDatetime | None = None
     schema_fingerprint: str
     checksum: str
@@ -80,10 +85,14 @@ class BatchEnvelope(BaseModel):
             raise ValueError(f"lane {self.lane} of {self.lanes} lanes")
         if (self.mode is Mode.SNAPSHOT) != (self.snapshot_id is not None):
             raise ValueError("a snapshot id stands on snapshot pages, and only there")
-        if self.mode is not Mode.SNAPSHOT and (
-            self.snapshot_first or self.snapshot_last or self.range_from is not None or self.range_to is not None
-        ):
-            raise ValueError("only a snapshot page has a key range")
+        if self.mode is not Mode.SNAPSHOT and (self.snapshot_first or self.snapshot_last):
+            raise ValueError("only a snapshot has a first and a last page")
+        if self.mode is not Mode.SNAPSHOT and self.range_complete is False and (self.range_from or self.range_to):
+            raise ValueError("only a page that says the complete content of a key range has one")
+        if self.range_complete and self.mode is not Mode.REREAD:
+            raise ValueError("a snapshot page says the complete content of its range anyway, an incremental page never")
+        if self.redrives and self.mode is not Mode.REREAD:
+            raise ValueError("only a reread makes dead letters good")
         if self.mode is Mode.SNAPSHOT and (self.snapshot_first != (self.range_from is None)):
             raise ValueError("the first page of a snapshot, and only it, reaches down to minus infinity")
         if self.mode is Mode.SNAPSHOT and (self.snapshot_last != (self.range_to is None)):
@@ -94,6 +103,11 @@ class BatchEnvelope(BaseModel):
     def is_baseline(self) -> bool:
         """Whether a lane may begin here."""
         return self.mode is Mode.SNAPSHOT and self.snapshot_first
+
+    @property
+    def covers_range(self) -> bool:
+        """Whether the page says the complete content of (range_from, range_to] for its lane."""
+        return self.mode is Mode.SNAPSHOT or self.range_complete
 
     def headers(self) -> dict[str, str]:
         """The NATS headers, in a fixed order; absent attributes have no header. Values are percent-encoded ASCII."""
@@ -121,8 +135,11 @@ class BatchEnvelope(BaseModel):
             "ce-keycolumns": ",".join(quote(name, safe="") for name in self.key_columns),
             "ce-rangefrom": encode_key(self.range_from) if self.range_from is not None else None,
             "ce-rangeto": encode_key(self.range_to) if self.range_to is not None else None,
+            "ce-rangecomplete": "true" if self.range_complete else None,
             "ce-withheldkeys": encode_keys(self.withheld_keys) if self.withheld_keys else None,
+            "ce-after": encode_position(self.after) if self.after else None,
             "ce-position": encode_position(self.position) if self.position else None,
+            "ce-redrives": ",".join(str(one) for one in self.redrives) or None,
             "ce-honesttime": _time(self.honest_time) if self.honest_time else None,
             "ce-schemafingerprint": self.schema_fingerprint,
             "ce-checksum": self.checksum,
@@ -182,8 +199,11 @@ def _fields(given: dict[str, str]) -> dict[str, Any]:
         "key_columns": tuple(unquote(part) for part in given.get("ce-keycolumns", "").split(",") if part),
         "range_from": decoded("ce-rangefrom", decode_key),
         "range_to": decoded("ce-rangeto", decode_key),
+        "range_complete": given.get("ce-rangecomplete") == "true",
         "withheld_keys": decoded("ce-withheldkeys", decode_keys, ()),
+        "after": decoded("ce-after", decode_position),
         "position": decoded("ce-position", decode_position),
+        "redrives": tuple(part for part in (text("ce-redrives") or "").split(",") if part),
         "honest_time": text("ce-honesttime"),
         "schema_fingerprint": text("ce-schemafingerprint"),
         "checksum": text("ce-checksum"),

@@ -9,6 +9,7 @@ PROGRESS_BUCKET: Final = "qupersync_progress"
 COMMAND_RESEND: Final = "qupersync.cmd.resend"
 COMMAND_SNAPSHOT: Final = "qupersync.cmd.snapshot"
 COMMAND_FORK: Final = "qupersync.cmd.fork"
+COMMAND_REREAD: Final = "qupersync.cmd.reread"
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
