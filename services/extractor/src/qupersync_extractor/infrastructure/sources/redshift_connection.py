@@ -10,18 +10,22 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 import pyarrow as pa
 import redshift_connector
 from redshift_connector.core import Connection
 
+from qupersync_extractor.infrastructure.sources import redshift_columns
 from qupersync_extractor.infrastructure.sources.paging_sql import Sql
 from qupersync_extractor.infrastructure.sources.redshift_errors import ErrorContext, classify
+from qupersync_extractor.infrastructure.sources.redshift_frames import FrameReader, RawRows
 from qupersync_extractor.infrastructure.sources.redshift_sql import literal
 from qupersync_extractor.infrastructure.sources.redshift_types import DescribedColumn
 from qupersync_extractor.infrastructure.sources.redshift_values import Row, to_batch
 from qupersync_shared.contracts.schema import RowSchema
+from qupersync_shared.kernel.errors import TerminalError
 
 _IDLE_SECONDS_MAX: Final = 300.0
 _TEXTS_MAX: Final = 500
@@ -50,16 +54,43 @@ class RedshiftOptions:
         return f"Redshift at {self.host}:{self.port}/{self.database}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Fetched:
-    """A whole result. A faster way to fetch replaces this class: readers use these three, and no rows elsewhere."""
+    """A whole result; its rows are decoded when they are asked for, as Python's values or in Arrow.
+
+    `raw` are the rows as received; None where the driver has decoded them at once, into its cursor.
+    """
 
     columns: tuple[DescribedColumn, ...]
     binary: bool
-    rows: Sequence[Row]
+    _cursor: Any
+    _raw: RawRows | None
+
+    @cached_property
+    def rows(self) -> Sequence[Row]:
+        """The rows as the driver decodes them; TerminalError for bytes that are no text."""
+        if self._raw is None:
+            return self._cursor.fetchall()  # type: ignore[no-any-return]
+        connection, cached = self._cursor._c, self._cursor._cached_rows  # noqa: SLF001  # where the handler puts it
+        rows: list[Row] = []
+        for index in range(len(self._raw)):
+            try:
+                connection.handle_DATA_ROW(self._raw.body(index), self._cursor)
+            except UnicodeDecodeError as error:
+                raise TerminalError(
+                    f"row {index + 1} of a page holds bytes that are not UTF-8: {error.reason}",
+                    cure="Mend the value at the source, or leave the column out in a query",
+                ) from error
+            rows.append(cached.pop())
+        return rows
 
     def to_batch(self, schema: RowSchema) -> pa.RecordBatch:
         """The rows in Arrow, by position: the columns are the schema's, in its order."""
+        if self._raw is not None:
+            try:
+                return redshift_columns.to_batch(self._raw, self._cursor.ps["row_desc"], schema)
+            except (redshift_columns.UnknownFormError, pa.ArrowException, ValueError, OverflowError):
+                pass  # the slow way knows it, or has the words for what is wrong
         return to_batch(self.rows, schema)
 
 
@@ -69,6 +100,7 @@ class Session:
     def __init__(self, connection: Any, context: ErrorContext) -> None:
         self._connection = connection
         self._context = context
+        self._frames = FrameReader.install(connection)
         self._texts: set[str] = set()
         self._used_at = time.monotonic()
         self.broken = False
@@ -99,14 +131,18 @@ class Session:
     def fetch(self, statement: Sql, context: ErrorContext) -> Fetched:
         """The result of one statement, in a transaction of its own that has ended when this returns."""
         with self._guarded(context):
-            cursor = self._run(statement)
-            fetched = Fetched(
-                columns=_described(cursor),
-                binary=_BINARY_PROTOCOL in self._connection.parameter_statuses,
-                rows=cursor.fetchall(),
-            )
+            fetched = self._answer(statement)
             self._connection.commit()
         return fetched
+
+    def _answer(self, statement: Sql) -> Fetched:
+        cursor = self._run(statement)
+        return Fetched(
+            columns=_described(cursor),
+            binary=_BINARY_PROTOCOL in self._connection.parameter_statuses,
+            _cursor=cursor,
+            _raw=self._frames.rows if self._frames is not None else None,
+        )
 
     def close(self) -> None:
         """Closes the connection, whatever its state."""
@@ -142,7 +178,7 @@ class Session:
             self._connection.autocommit = True
             for setting in settings:
                 self._run(Sql(setting))
-            self.pid = int(self._run(Sql("SELECT pg_backend_pid()")).fetchall()[0][0])
+            self.pid = int(self._answer(Sql("SELECT pg_backend_pid()")).rows[0][0])
             self._connection.autocommit = False
             # The driver's `timeout` is the socket's: from here on a read may take as long as a statement.
             self._connection._usock.settimeout(  # noqa: SLF001  # there is no other way to have both time-outs

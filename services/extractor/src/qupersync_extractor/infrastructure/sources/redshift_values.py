@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qupersync_extractor.infrastructure.sources.time_text import UnholdableError, dates, times, timestamps
+from qupersync_extractor.infrastructure.sources.time_text import UnholdableError, arrow, dates, times, timestamps
 from qupersync_shared.contracts.schema import Column, RowSchema
 from qupersync_shared.contracts.types import Kind
 from qupersync_shared.kernel.errors import TerminalError
@@ -25,14 +25,15 @@ def to_batch(rows: Sequence[Row], schema: RowSchema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema.arrow())
 
 
-def to_array(values: Sequence[Any], column: Column, *, in_key: bool) -> pa.Array:
-    """One column in its Arrow type; UnholdableError or Arrow's errors for what does not fit.
+def to_array(values: Sequence[Any] | pa.Array, column: Column, *, in_key: bool) -> pa.Array:
+    """One column in its Arrow type, from Python's values or Arrow's; UnholdableError or Arrow's errors for what does
+    not fit.
 
     CHAR is padded with blanks, which are no part of its value; text in a key has its canonical form.
     """
     kind = column.type.kind
     if kind is Kind.CHAR or (kind is Kind.VARCHAR and in_key):
-        return pc.utf8_rtrim(pa.array(values, pa.string()), characters=" ")
+        return pc.utf8_rtrim(arrow(values, pa.string()), characters=" ")
     match kind:
         case Kind.DATE:
             return dates(values)
@@ -43,7 +44,7 @@ def to_array(values: Sequence[Any], column: Column, *, in_key: bool) -> pa.Array
         case Kind.VARBYTE:
             return pa.array([None if value is None else bytes.fromhex(value) for value in values], pa.binary())
         case _:
-            return pa.array(values, column.type.arrow)
+            return arrow(values, column.type.arrow)
 
 
 def _column(rows: Sequence[Row], schema: RowSchema, place: int, values: Sequence[Any]) -> pa.Array:

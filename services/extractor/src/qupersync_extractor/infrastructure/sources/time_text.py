@@ -5,7 +5,7 @@ Arrow parses whole columns of ordinary values; where it stumbles (years over 999
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,37 +28,44 @@ class UnholdableError(ValueError):
         self.index = index
 
 
-def timestamps(values: Sequence[str | None], *, zone: bool) -> pa.Array:
+def arrow(values: Sequence[Any] | pa.Array, kind: pa.DataType) -> pa.Array:
+    """The values as an Arrow array of this type; Arrow's errors for what does not fit."""
+    if isinstance(values, pa.Array):
+        return values if values.type == kind else pc.cast(values, kind)
+    return pa.array(values, kind)
+
+
+def timestamps(values: Sequence[str | None] | pa.Array, *, zone: bool) -> pa.Array:
     """`timestamp[us]`, in UTC if they carry a zone; UnholdableError for what is none."""
     kind = pa.timestamp("us", "UTC" if zone else None)
-    text = pa.array(values, pa.string())
+    text = arrow(values, pa.string())
     try:
         return pc.cast(text, kind)
     except pa.ArrowInvalid:
         return pa.array(_each(values, lambda value: _microseconds(value, zone=zone)), pa.int64()).cast(kind)
 
 
-def dates(values: Sequence[str | None]) -> pa.Array:
+def dates(values: Sequence[str | None] | pa.Array) -> pa.Array:
     """`date32`; UnholdableError for what is none."""
-    text = pa.array(values, pa.string())
+    text = arrow(values, pa.string())
     try:
         return pc.cast(text, pa.date32())
     except pa.ArrowInvalid:
         return pa.array(_each(values, _days), pa.int32()).cast(pa.date32())
 
 
-def times(values: Sequence[str | None]) -> pa.Array:
+def times(values: Sequence[str | None] | pa.Array) -> pa.Array:
     """`time64[us]`; UnholdableError for 24:00:00, which Arrow does not know, and for what is no time."""
-    text = pc.binary_join_element_wise(pa.scalar("1970-01-01 "), pa.array(values, pa.string()), "")
+    text = pc.binary_join_element_wise(pa.scalar("1970-01-01 "), arrow(values, pa.string()), "")
     try:
         return pc.cast(text, pa.timestamp("us")).cast(pa.int64()).cast(pa.time64("us"))
     except pa.ArrowInvalid:
         return pa.array(_each(values, _of_day), pa.int64()).cast(pa.time64("us"))
 
 
-def _each(values: Sequence[str | None], parse: Callable[[str], int]) -> list[int | None]:
+def _each(values: Sequence[str | None] | pa.Array, parse: Callable[[str], int]) -> list[int | None]:
     parsed: list[int | None] = []
-    for index, value in enumerate(values):
+    for index, value in enumerate(values.to_pylist() if isinstance(values, pa.Array) else values):
         try:
             parsed.append(None if value is None else parse(value))
         except ValueError as error:
