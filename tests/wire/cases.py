@@ -96,6 +96,17 @@ def cases() -> tuple[Case, ...]:
         _snapshot("snapshot_middle", _orders(), range_from=key(42), range_to=key(99), previous_id=_id(7)),
         _snapshot("snapshot_last", _orders(), snapshot_last=True, range_from=key(99), previous_id=_id(7)),
         _case("reread", ORDERS, _orders(), gone=[False, True], mode=Mode.REREAD, causation_id=_id(8)),
+        _case(
+            "reread_range",
+            ORDERS,
+            _orders(),
+            mode=Mode.REREAD,
+            range_complete=True,
+            range_from=key(42),
+            range_to=key(99),
+            redrives=(_id(2), _id(3)),
+        ),
+        _case("incremental_after", ORDERS, _orders(), mode=Mode.INCREMENTAL, after=_before(), position=_position()),
         _case("empty", ORDERS, [], mode=Mode.INCREMENTAL, previous_id=_id(7), traceparent=None),
         _case(
             "withheld",
@@ -149,6 +160,10 @@ def _id(number: int) -> UUID:
 
 def _position() -> Position:
     return Position(cursor=Scalar(ScalarKind.TIMESTAMPTZ, "2025-03-30 01:00:00.000001Z"), key=key(43))
+
+
+def _before() -> Position:
+    return Position.after(Scalar(ScalarKind.TIMESTAMPTZ, "2025-03-30 00:59:59.000000Z"))
 
 
 def _orders() -> list[dict[str, Any]]:
