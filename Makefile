@@ -9,12 +9,12 @@ SOURCES := shared/src services/extractor/src services/loader/src deploy/local/sr
 STAMP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-all lint format types check bench lock lock-check isolated clean
+.PHONY: help setup demo up test test-all faults test-redshift soak unattended lint format types check bench simulate lock lock-check isolated clean
 PYTEST_ARGS ?=
 ARGS ?=
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## make .venv from the hashed lock, with the four parts editable
 
@@ -32,11 +32,28 @@ demo: $(STAMP) ## sync a table on an embedded stack, change it while it runs, co
 up: $(STAMP) ## local stack and services in the foreground, until Ctrl-C (ARGS=--stack-only)
 	@$(BIN)/qupersync up $(ARGS)
 
-test: $(STAMP) ## every test but benchmarks and those that need Docker
-	@$(BIN)/python -m pytest -m "not benchmark and not docker" $(PYTEST_ARGS)
+test: $(STAMP) ## every test but benchmarks, the long faults and what needs Docker
+	@$(BIN)/python -m pytest -m "not benchmark and not docker and not long" $(PYTEST_ARGS)
 
 test-all: $(STAMP) ## every test, benchmarks and Docker included where it answers
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# A real cluster: QUPERSYNC_TEST_REDSHIFT_DSN=redshift://user:password@host:5439/database in the environment. The user
+# may create schemas; everything happens in a scratch schema of a random name, dropped at the end. Skipped without one.
+test-redshift: $(STAMP) ## the source suite against the real Redshift of QUPERSYNC_TEST_REDSHIFT_DSN
+	@$(BIN)/python -m pytest tests/conformance/source -k "redshift-cluster or real_cluster" $(PYTEST_ARGS)
+
+soak: MINUTES ?= 10
+soak: $(STAMP) ## random changes and kills on whole processes, then a row-by-row comparison (MINUTES=10, ARGS=--seed N)
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
+
+unattended: MINUTES ?= 60
+unattended: PIPELINES ?= 100
+unattended: $(STAMP) ## many pipelines, few faults, nobody's hand; what grows is a failure (MINUTES=60 PIPELINES=100)
+	@$(BIN)/python -m tests.soak --unattended --minutes $(MINUTES) --pipelines $(PIPELINES) $(ARGS)
+
+faults: $(STAMP) ## every fault of the catalogue, injected for real; prints a report and writes build/faults.md
+	@$(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
 
 lint: $(STAMP) ## ruff: rules and format
 	@$(BIN)/ruff check .
@@ -48,6 +65,11 @@ format: $(STAMP) ## let ruff mend what it can
 
 types: $(STAMP) ## mypy, strict
 	@$(BIN)/mypy $(SOURCES)
+
+simulate: SCHEDULES ?= 20000
+simulate: $(STAMP) ## many more hostile schedules of the protocol than `make test` plays (SCHEDULES=20000, SEED=N)
+	@QUPERSYNC_SIMULATION_PROTOCOL=$(SCHEDULES) QUPERSYNC_SIMULATION_SCHEDULES=$(SCHEDULES) $(if $(SEED),QUPERSYNC_SIMULATION_SEED=$(SEED)) \
+	  $(BIN)/python -m pytest --override-ini timeout=0 tests/properties $(PYTEST_ARGS)
 
 bench: $(STAMP) ## measure; writes docs/benchmarks.md
 	@$(BIN)/python -m pytest -m benchmark -s tests/benchmarks $(PYTEST_ARGS)

@@ -42,6 +42,14 @@ ROWS = """
            date '2024-01-01' + (n % 1000)::int, n % 2 = 0, {moment}
     FROM generate_series({first}::bigint, {last}::bigint) AS n
 """
+_BROKEN = """
+    SELECT lane, log, count(*), count(DISTINCT sequence), min(sequence), max(sequence) FROM qupersync.outbox
+    GROUP BY lane, log HAVING count(*) <> max(sequence) OR count(DISTINCT sequence) <> max(sequence)
+"""
+_BEYOND = """
+    SELECT DISTINCT e.sequence - o.sequence FROM qupersync.extraction AS e
+    JOIN (SELECT max(sequence) AS sequence, log FROM qupersync.outbox GROUP BY lane, log) AS o ON o.log = e.log
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +132,21 @@ class World:
     def configuration(self) -> dict[str, Any]:
         loaded: dict[str, Any] = yaml.safe_load(self.services.configuration.read_text("utf-8"))
         return loaded
+
+    @property
+    def outbox_dsn(self) -> str:
+        return str(self.configuration["outbox"]["dsn"])
+
+    async def assert_gap_free(self) -> None:
+        """Promise O: every page of a log is there with an event for each lane, and its cursor with it."""
+        outbox = await asyncpg.connect(self.outbox_dsn)
+        try:
+            broken = await outbox.fetch(_BROKEN)
+            last = await outbox.fetch(_BEYOND)
+        finally:
+            await outbox.close()
+        assert broken == []
+        assert [row[0] for row in last] == [0]
 
     async def assert_equal(self, rows: int | None = None) -> None:
         """Source and target are equal, row by row."""

@@ -17,6 +17,7 @@ class Proxy:
     connections are closed at once; `hold()` stops everything without closing, as a cable that was pulled; `cut()`
     closes all open connections; `cut_after(bytes)` closes a connection when so much more came from the server;
     `swallow(match)` drops, once, the chunk from the server for which `match` holds, and cuts that connection.
+    `withheld` is what clients have sent since `hold()`; `watch` sees every chunk from the server that passes.
     """
 
     host: str
@@ -27,6 +28,8 @@ class Proxy:
     delay_seconds: float = 0.0
     connections: int = 0
     cuts: int = 0
+    withheld: bytearray = field(default_factory=bytearray)
+    watch: Callable[[bytes], None] | None = None
     _open: set[asyncio.Task[None]] = field(default_factory=set)
     _flowing: asyncio.Event = field(default_factory=asyncio.Event)
     _cut_after: int | None = None
@@ -49,6 +52,7 @@ class Proxy:
 
     def hold(self) -> None:
         """Nothing passes any more, nothing is closed."""
+        self.withheld.clear()
         self._flowing.clear()
 
     def release(self) -> None:
@@ -103,11 +107,15 @@ class Proxy:
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, from_server: bool) -> None:
         while chunk := await reader.read(_CHUNK):
+            if not from_server and not self._flowing.is_set():
+                self.withheld += chunk
             await self._flowing.wait()
             if self.delay_seconds:
                 await asyncio.sleep(self.delay_seconds)
             if self.bytes_per_second:
                 await asyncio.sleep(len(chunk) / self.bytes_per_second)
+            if from_server and self.watch is not None:
+                self.watch(chunk)
             if from_server and self._swallow is not None and self._swallow(chunk):
                 self._swallow = None
                 self.cuts += 1

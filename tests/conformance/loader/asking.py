@@ -3,7 +3,14 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from qupersync_shared.contracts.commands import ForkReport, ResendReply, ResendRequest, ResendStatus, SnapshotRequest
+from qupersync_shared.contracts.commands import (
+    ForkReport,
+    RereadRequest,
+    ResendReply,
+    ResendRequest,
+    ResendStatus,
+    SnapshotRequest,
+)
 
 
 @dataclass(kw_only=True)
@@ -15,6 +22,7 @@ class NotedCommands:
     resends: list[ResendRequest] = field(default_factory=list)
     snapshots: list[SnapshotRequest] = field(default_factory=list)
     forks: list[ForkReport] = field(default_factory=list)
+    rereads: list[RereadRequest] = field(default_factory=list)
 
     def rewinds(self, generation: int) -> None:
         self.resend = ResendReply(status=ResendStatus.REWOUND, generation=generation)
@@ -28,6 +36,10 @@ class NotedCommands:
 
     async def request_snapshot(self, request: SnapshotRequest) -> bool:
         self.snapshots.append(request)
+        return self.accepts
+
+    async def request_reread(self, request: RereadRequest) -> bool:
+        self.rereads.append(request)
         return self.accepts
 
     async def report_fork(self, report: ForkReport) -> bool:

@@ -52,6 +52,10 @@ class Harness(Protocol):
         """Sequence and reason of parked events."""
         ...
 
+    async def resolutions(self) -> list[tuple[int, str | None]]:
+        """Sequence and resolution of parked events, oldest first."""
+        ...
+
     async def columns(self, pipeline: TargetPipeline) -> dict[str, str]:
         """The types of source columns."""
         ...
@@ -86,6 +90,10 @@ class MemoryHarness:
 
     async def letters(self) -> list[tuple[int, str]]:
         return [(x.sequence, x.reason) for known in self.memory.store.pipelines.values() for x in known.letters]
+
+    async def resolutions(self) -> list[tuple[int, str | None]]:
+        letters = [x for known in self.memory.store.pipelines.values() for x in known.letters]
+        return [(x.sequence, x.resolution) for x in sorted(letters, key=lambda x: (x.log, x.sequence, x.lane))]
 
     async def columns(self, pipeline: TargetPipeline) -> dict[str, str]:
         return dict(self.memory.store.tables[pipeline.target].types)
@@ -134,6 +142,10 @@ class PostgresHarness:
 
     async def letters(self) -> list[tuple[int, str]]:
         return [tuple(r) for r in await self.fetch("SELECT sequence, reason FROM qupersync_dead_letter ORDER BY 1")]
+
+    async def resolutions(self) -> list[tuple[int, str | None]]:
+        found = await self.fetch("SELECT sequence, resolution FROM qupersync_dead_letter ORDER BY log, sequence, lane")
+        return [tuple(row) for row in found]
 
     async def columns(self, pipeline: TargetPipeline) -> dict[str, str]:
         found = await self.fetch(

@@ -232,14 +232,6 @@ async def test_p_a_parked_event_moves_the_watermark_and_holds_the_time_back(harn
     assert await ids(harness, lanes) == [1, 3]
     found = (await harness.target.states(lanes.pipeline.group))[lanes.pipeline.name]
     assert (found.parked.dead_letters, found.parked.quarantined) == (1, 0)
-    # A later snapshot is not whole either, as long as the letter waits; another log owes it nothing.
-    await lanes.load(source.page(people(1, 3)))
-    assert (await lanes.state()).watermark is not None
-    again = Extractor(log=2)
-    await lanes.load(again.page(people(1, 3)))
-    state = await lanes.state()
-    assert state.watermark is not None
-    assert (state.parked, state.watermark.snapshot_whole) == (False, again.snapshot)
 
 
 async def test_a_parked_baseline_begins_the_lane_too(harness: Harness, lanes: Lanes) -> None:

@@ -9,18 +9,24 @@ from uuid import uuid4
 import pytest
 
 from qupersync_extractor.application.ports import OutboxReader, Registry, RelayCursors, UnitOfWorkFactory
+from qupersync_extractor.application.quarantine import WithheldRows
+from qupersync_extractor.application.rereads import Rereads
 from qupersync_extractor.application.runs import Runs
 from qupersync_extractor.domain.extraction import HeartbeatPage, commit_page
 from qupersync_extractor.domain.records import OutboxRecord
 from qupersync_extractor.infrastructure.memory.outbox import MemoryOutboxReader
+from qupersync_extractor.infrastructure.memory.quarantine import MemoryWithheldRows
 from qupersync_extractor.infrastructure.memory.registry import MemoryRegistry
 from qupersync_extractor.infrastructure.memory.relay_cursors import MemoryRelayCursors
+from qupersync_extractor.infrastructure.memory.rereads import MemoryRereads
 from qupersync_extractor.infrastructure.memory.runs import MemoryRuns
 from qupersync_extractor.infrastructure.memory.store import MemoryStore
 from qupersync_extractor.infrastructure.memory.unit_of_work import MemoryUnitOfWorkFactory
 from qupersync_extractor.infrastructure.postgres.outbox import PostgresOutboxReader
+from qupersync_extractor.infrastructure.postgres.quarantine import PostgresWithheldRows
 from qupersync_extractor.infrastructure.postgres.registry import PostgresRegistry
 from qupersync_extractor.infrastructure.postgres.relay_cursors import PostgresRelayCursors
+from qupersync_extractor.infrastructure.postgres.rereads import PostgresRereads
 from qupersync_extractor.infrastructure.postgres.runs import PostgresRuns
 from qupersync_extractor.infrastructure.postgres.schema import migrate_outbox
 from qupersync_extractor.infrastructure.postgres.signals import PostgresSignals
@@ -41,9 +47,11 @@ class Harness(Protocol):
     outbox: OutboxReader
     cursors: RelayCursors
     runs: Runs
+    rereads: Rereads
+    quarantine: WithheldRows
 
     async def pass_time(self, seconds: float) -> None:
-        """Lets leases and runs become older by so much."""
+        """Lets leases, runs, done rereads and settled rows become older by so much."""
         ...
 
     async def drop_records(self, upto: Sequence) -> None:
@@ -61,6 +69,8 @@ class MemoryHarness:
         self.outbox: OutboxReader = MemoryOutboxReader(self.store)
         self.cursors: RelayCursors = MemoryRelayCursors(self.store)
         self.runs: Runs = MemoryRuns(self.store)
+        self.rereads: Rereads = MemoryRereads(self.store)
+        self.quarantine: WithheldRows = MemoryWithheldRows(self.store)
 
     async def pass_time(self, seconds: float) -> None:
         self.store.advance(seconds)
@@ -82,6 +92,8 @@ class PostgresHarness:
         self.outbox: OutboxReader = PostgresOutboxReader(self.engine, self.signals)
         self.cursors: RelayCursors = PostgresRelayCursors(self.engine)
         self.runs: Runs = PostgresRuns(self.engine)
+        self.rereads: Rereads = PostgresRereads(self.engine)
+        self.quarantine: WithheldRows = PostgresWithheldRows(self.engine)
 
     async def pass_time(self, seconds: float) -> None:
         await self.execute(
@@ -91,6 +103,12 @@ class PostgresHarness:
             "UPDATE qupersync.relay_cursor SET lease_until = lease_until - $1::float8 * interval '1s'", seconds
         )
         await self.execute("UPDATE qupersync.run SET started_at = started_at - $1::float8 * interval '1s'", seconds)
+        await self.execute(
+            "UPDATE qupersync.reread_request SET done_at = done_at - $1::float8 * interval '1s'", seconds
+        )
+        await self.execute(
+            "UPDATE qupersync.source_quarantine SET resolved_at = resolved_at - $1::float8 * interval '1s'", seconds
+        )
 
     async def drop_records(self, upto: Sequence) -> None:
         await self.execute("DELETE FROM qupersync.outbox WHERE sequence <= $1", upto)

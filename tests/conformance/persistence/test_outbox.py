@@ -101,6 +101,38 @@ async def test_a_wait_ends_by_itself(persistence: Any, writer: Any) -> None:
     await asyncio.wait_for(persistence.outbox.wait(0.01), LONG_SECONDS)
 
 
+async def test_commits_are_told_by_pipeline_and_once(persistence: Any, writer: Any) -> None:
+    async with asyncio.timeout(LONG_SECONDS):
+        while await persistence.outbox.next_committed(0.3) != frozenset():
+            continue  # until the listener listens, and nothing is left of before
+        await writer.page()
+        assert await persistence.outbox.next_committed(LONG_SECONDS) == {PIPELINE}
+    assert await persistence.outbox.next_committed(0.05) == frozenset()
+
+
+async def test_a_resend_wakes_the_relay(persistence: Any, writer: Any) -> None:
+    await writer.page()
+    await persistence.cursors.claim(PIPELINE, "relay", 60)
+    async with asyncio.timeout(LONG_SECONDS):
+        while await persistence.outbox.next_committed(0.3) != frozenset():
+            continue
+        assert await persistence.cursors.rewind(PIPELINE, Lane(0), Log(1), from_sequence=Sequence(1)) is not None
+        assert await persistence.outbox.next_committed(LONG_SECONDS) == {PIPELINE}
+
+
+async def test_one_look_finds_the_pipelines_that_are_behind(persistence: Any, writer: Any) -> None:
+    outbox, cursors = persistence.outbox, persistence.cursors
+    assert await outbox.behind() == frozenset()
+    await writer.page()
+    claimed = await cursors.claim(PIPELINE, "relay", 60)
+    assert await outbox.behind() == {PIPELINE}
+    for cursor in claimed:
+        assert await cursors.advance(replace(cursor, last_sequence=Sequence(1)), "relay")
+    assert await outbox.behind() == frozenset()
+    await cursors.rewind(PIPELINE, Lane(1), Log(1), from_sequence=Sequence(1))
+    assert await outbox.behind() == {PIPELINE}
+
+
 async def _quiet(persistence: Any) -> None:
     """Waits until a whole wait passes in which nothing is heard, so that the next one is of the test's making."""
     async with asyncio.timeout(LONG_SECONDS):

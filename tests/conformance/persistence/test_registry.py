@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from qupersync_extractor.application.ports import Asked, RunRequest
 from qupersync_extractor.domain.extraction import Snapshot, SnapshotWish
+from qupersync_extractor.domain.rereads import Reread, WantedKeys
 from qupersync_shared.kernel.errors import TerminalError
 from qupersync_shared.kernel.ids import FencingToken, Log, PipelineName, SnapshotId, uuid7
 
@@ -29,7 +31,8 @@ async def test_an_unknown_pipeline(persistence: Any) -> None:
     assert await registry.get(UNKNOWN) is None
     assert await registry.acquire(UNKNOWN, "a", 60) is None
     assert not await registry.renew(UNKNOWN, FencingToken(1), 60)
-    assert await registry.take_request(UNKNOWN) == (False, None)
+    assert await registry.run_request(UNKNOWN) is None
+    await registry.run_made(UNKNOWN, RunRequest(mode=None, ticket=0))
     assert not await registry.wish_snapshot(UNKNOWN, reason="r", restart=False)
     assert await registry.forked_log(UNKNOWN) is None
     await registry.release(UNKNOWN, FencingToken(1))
@@ -97,16 +100,29 @@ async def test_trouble_is_shown_until_it_is_taken_back(persistence: Any) -> None
         assert shown is None or shown[:8] == reason[:8]  # type: ignore[index]
 
 
-async def test_a_request_is_taken_once(persistence: Any) -> None:
+async def test_a_request_stays_until_its_run_was_made(persistence: Any) -> None:
     registry = persistence.registry
     await registry.register(PIPELINE, 1)
-    assert await registry.take_request(PIPELINE) == (False, None)
-    await registry.request_run(PIPELINE, None)
-    assert await registry.take_request(PIPELINE) == (True, None)
-    assert await registry.take_request(PIPELINE) == (False, None)
+    assert await registry.run_request(PIPELINE) is None
     await registry.request_run(PIPELINE, "incremental")
-    taken = await asyncio.gather(*(registry.take_request(PIPELINE) for _ in range(4)))
-    assert sorted(taken, key=str) == [(False, None)] * 3 + [(True, "incremental")]
+    request = await registry.run_request(PIPELINE)
+    assert request.mode == "incremental"
+    assert await registry.run_request(PIPELINE) == request, "looking at it takes nothing away"
+    await registry.run_made(PIPELINE, request)
+    assert await registry.run_request(PIPELINE) is None
+
+
+async def test_what_is_asked_while_a_run_works_is_not_forgotten_with_it(persistence: Any) -> None:
+    registry = persistence.registry
+    await registry.register(PIPELINE, 1)
+    await registry.request_run(PIPELINE, None)
+    request = await registry.run_request(PIPELINE)
+    await registry.request_run(PIPELINE, None)
+    await registry.run_made(PIPELINE, request)
+    later = await registry.run_request(PIPELINE)
+    assert later is not None
+    await registry.run_made(PIPELINE, later)
+    assert await registry.run_request(PIPELINE) is None
 
 
 async def test_a_weaker_request_does_not_take_back_a_snapshot(persistence: Any) -> None:
@@ -114,9 +130,41 @@ async def test_a_weaker_request_does_not_take_back_a_snapshot(persistence: Any) 
     await registry.register(PIPELINE, 1)
     for mode in ("incremental", None, "snapshot", "incremental", None):
         await registry.request_run(PIPELINE, mode)
-    assert await registry.take_request(PIPELINE) == (True, "snapshot")
+    request = await registry.run_request(PIPELINE)
+    assert request.mode == "snapshot"
+    await registry.run_made(PIPELINE, request)
     await registry.request_run(PIPELINE, None)
-    assert await registry.take_request(PIPELINE) == (True, None)
+    assert (await registry.run_request(PIPELINE)).mode is None
+
+
+async def test_one_look_tells_what_is_asked_of_every_pipeline(persistence: Any) -> None:
+    registry, others = persistence.registry, PipelineName("others")
+    for name in (PIPELINE, others, PipelineName("idle")):
+        await registry.register(name, 1)
+    assert await registry.asked_for() == {}
+    await registry.request_run(PIPELINE, None)
+    reread = Reread(id=uuid7(), pipeline=others, group="main", reason="r", wanted=WantedKeys(keys=("k",)))
+    await persistence.rereads.request(reread)
+    assert await registry.asked_for() == {PIPELINE: Asked(run=True), others: Asked(rereads=True)}
+    await registry.run_made(PIPELINE, await registry.run_request(PIPELINE))
+    assert await registry.asked_for() == {others: Asked(rereads=True)}
+
+
+@pytest.mark.parametrize("what", ["run", "reread"])
+async def test_who_waits_for_requests_is_woken(persistence: Any, what: str) -> None:
+    registry = persistence.registry
+    await registry.register(PIPELINE, 1)
+    async with asyncio.timeout(60):
+        while True:  # until a whole wait passes in silence: what wakes the next one is the request
+            waiting = asyncio.create_task(registry.wait_for_request(60))
+            if not (await asyncio.wait({waiting}, timeout=0.3))[0]:
+                break
+        if what == "run":
+            await registry.request_run(PIPELINE, None)
+        else:
+            reread = Reread(id=uuid7(), pipeline=PIPELINE, group="g", reason="r", wanted=WantedKeys(keys=("k",)))
+            await persistence.rereads.request(reread)
+        await asyncio.wait_for(waiting, 20)
 
 
 async def test_snapshot_wishes_follow_the_domain_rule(persistence: Any, writer: Any) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from qupersync_extractor.application.ports import WithheldRow
+from qupersync_extractor.application.quarantine import WithheldRow
 from qupersync_extractor.domain.extraction import Extraction, Snapshot, SnapshotWish, SweepMark, open_log
 from qupersync_shared.kernel.errors import LeaseLostError, TerminalError, TransientError
 from qupersync_shared.kernel.ids import (

@@ -1,10 +1,7 @@
 """Every adapter of `Source`, behind one harness that makes tables: memory, DuckDB, and the real Redshift driver."""
 
-import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import date, datetime, time
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -12,6 +9,8 @@ from uuid import uuid4
 import asyncpg
 import duckdb
 import pytest
+from tests.conformance.source.cluster import WITHOUT_DSN, Cluster, ClusterHarness, given_dsn, opened
+from tests.conformance.source.literals import literal
 
 from qupersync_extractor.application.ports import Source
 from qupersync_extractor.domain.pipeline import Relation, SourceTable
@@ -36,6 +35,11 @@ class Harness(Protocol):
     types: Sequence[str]  # what its tables can hold
     has_sql: bool
     counts_trailing_blanks: bool  # a known difference of the stand-in: VARCHAR compares with its trailing blanks
+    alone: bool  # whether nobody else has transactions there
+
+    def kept(self, logical: str, value: Any) -> Any:
+        """The value as a column of this type holds it; most hold any as it is."""
+        ...
 
     async def create(self, columns: Sequence[Column], rows: Rows = ()) -> SourceTable: ...
 
@@ -46,10 +50,14 @@ class MemoryHarness:
     has_sql = False
     counts_trailing_blanks = False
     types: Sequence[str] = (*COMMON, "char", "uuid")
+    alone = True
 
     def __init__(self) -> None:
         self.memory = MemorySource()
         self.source: Source = self.memory
+
+    def kept(self, logical: str, value: Any) -> Any:
+        return value
 
     async def create(self, columns: Sequence[Column], rows: Rows = ()) -> SourceTable:
         relation = SourceTable("main", f"t_{uuid4().hex}")
@@ -64,11 +72,15 @@ class DuckDbHarness:
     has_sql = True
     counts_trailing_blanks = False
     types: Sequence[str] = (*COMMON, "uuid")
+    alone = True
 
     def __init__(self, path: Path) -> None:
         self.path = path
         duckdb.connect(str(path)).close()
         self.source: Source = DuckDbSource(path)
+
+    def kept(self, logical: str, value: Any) -> Any:
+        return value
 
     async def create(self, columns: Sequence[Column], rows: Rows = ()) -> SourceTable:
         relation = SourceTable("main", f"t_{uuid4().hex}")
@@ -99,10 +111,14 @@ class RedshiftHarness:
     has_sql = True
     counts_trailing_blanks = True
     types: Sequence[str] = (*COMMON, "char")
+    alone = True
 
     def __init__(self, standin: RedshiftStandin) -> None:
         self.standin = standin
         self.source: Source = RedshiftSource(redshift_options(standin))
+
+    def kept(self, logical: str, value: Any) -> Any:
+        return value
 
     async def create(self, columns: Sequence[Column], rows: Rows = ()) -> SourceTable:
         relation = SourceTable("conformance", f"t_{uuid4().hex}")
@@ -141,27 +157,6 @@ class RedshiftHarness:
         return {Kind.CHAR: "char(12)", Kind.DOUBLE: "double precision"}.get(logical.kind, logical.name)
 
 
-def literal(value: Any) -> str | None:  # noqa: PLR0911
-    """A Python value as both databases read it from text."""
-    match value:
-        case None | str():
-            return value
-        case bool():
-            return str(value).lower()
-        case bytes():
-            return value.hex()
-        case datetime():
-            return value.isoformat(" ")
-        case date() | time():
-            return value.isoformat()
-        case Decimal():
-            return f"{value:f}"
-        case dict() | list():
-            return json.dumps(value)
-        case _:
-            return repr(value)
-
-
 def redshift_options(standin: RedshiftStandin, **changes: Any) -> RedshiftOptions:
     given: dict[str, Any] = {
         "host": standin.host,
@@ -185,7 +180,20 @@ async def _closing(harness: Harness) -> AsyncIterator[Harness]:
         await harness.source.close()
 
 
-@pytest.fixture(params=["memory", "duckdb", pytest.param("redshift", marks=pytest.mark.integration)])
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    dsn = given_dsn()
+    if dsn is None:
+        pytest.skip(WITHOUT_DSN)
+    with opened(dsn) as made:
+        yield made
+
+
+# Redshift twice: the stand-in always, a real cluster where one is given (without, test_cluster.py says so, once).
+_SERVERS = ["redshift-standin", *(["redshift-cluster"] if given_dsn() else [])]
+
+
+@pytest.fixture(params=["memory", "duckdb", *(pytest.param(one, marks=pytest.mark.integration) for one in _SERVERS)])
 async def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
     made: Harness
     match request.param:
@@ -193,6 +201,8 @@ async def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIter
             made = MemoryHarness()
         case "duckdb":
             made = DuckDbHarness(tmp_path / "warehouse.duckdb")
+        case "redshift-cluster":
+            made = ClusterHarness(request.getfixturevalue("cluster"), RedshiftHarness.types)
         case _:
             stack: ThreadedStack = request.getfixturevalue("local_stack")
             made = RedshiftHarness(stack.stack.source)

@@ -250,7 +250,9 @@ def same(one: Any, other: Any) -> bool:
 async def test_every_type_is_exact(warehouse: Any, made: list[dict[str, Any]]) -> None:
     columns = (ID, *(Column(name, LogicalType.parse(name)) for name in warehouse.types))
     schema = RowSchema(columns=columns, key=("id",))
-    held = [{"id": n, **{name: row[name] for name in warehouse.types}} for n, row in enumerate(made)]
+    held = [
+        {"id": n, **{name: warehouse.kept(name, row[name]) for name in warehouse.types}} for n, row in enumerate(made)
+    ]
     relation = await warehouse.create(columns, held)
     found = await by_key(warehouse.source, relation, schema, 100)
     assert [row["id"] for row in found] == [row["id"] for row in held]

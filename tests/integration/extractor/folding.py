@@ -10,7 +10,7 @@ from qupersync_extractor.domain.ordering import key_order
 from qupersync_extractor.domain.records import OutboxRecord
 from qupersync_shared.contracts.envelope import BatchEnvelope, Mode
 from qupersync_shared.contracts.payload import checksum, decode
-from qupersync_shared.contracts.schema import SLOT_COLUMN, RowSchema, schema_of_arrow
+from qupersync_shared.contracts.schema import GONE_COLUMN, SLOT_COLUMN, RowSchema, schema_of_arrow
 from qupersync_shared.contracts.slots import key_at, lane_of_slot, slot_of_key
 from qupersync_shared.kernel.positions import Key
 
@@ -52,11 +52,17 @@ class Fold:
         for key, slot in zip(keys, slots, strict=True):
             assert slot == slot_of_key(key)
             assert lane_of_slot(slot, event.lanes) == event.lane
-        if event.mode is Mode.SNAPSHOT:
+        gone = batch.column(GONE_COLUMN).to_pylist() if GONE_COLUMN in batch.schema.names else [False] * len(keys)
+        assert event.mode is Mode.REREAD or not any(gone)
+        if event.covers_range:
             present = set(keys) | set(event.withheld_keys)
             for key in [k for k in self.rows if self._covers(event, k) and k not in present]:
                 del self.rows[key]
-        self.rows.update(zip(keys, plain, strict=True))
+        for key, row, lost in zip(keys, plain, gone, strict=True):
+            if lost:
+                self.rows.pop(key, None)
+            else:
+                self.rows[key] = row
 
     @staticmethod
     def _covers(event: BatchEnvelope, key: Key) -> bool:

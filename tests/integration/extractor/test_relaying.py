@@ -199,6 +199,7 @@ async def test_a_new_log_is_picked_up_by_a_running_relay(bench: Bench) -> None:
         lease_seconds=1,
     )
     serving = asyncio.create_task(relay.serve(stop))
+    ringing = asyncio.create_task(bell.listen(runner.shop.stores.outbox))
     try:
         await _until_published(runner)
         await runner.shop.stores.registry.reset(name, lanes=3, reason="a test")
@@ -207,7 +208,8 @@ async def test_a_new_log_is_picked_up_by_a_running_relay(bench: Bench) -> None:
     finally:
         stop.request()
         bell.ring()
-        await asyncio.gather(serving, return_exceptions=True)
+        ringing.cancel()
+        await asyncio.gather(serving, ringing, return_exceptions=True)
     events = await stored(runner)
     assert events[-1].log == 2
     assert [event.sequence for event in events if event.log == 2] == list(range(1, events[-1].sequence + 1))

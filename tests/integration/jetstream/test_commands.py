@@ -13,12 +13,13 @@ from qupersync_local.nats import LocalNats
 from qupersync_shared.contracts.commands import (
     Accepted,
     ForkReport,
+    RereadRequest,
     ResendReply,
     ResendRequest,
     ResendStatus,
     SnapshotRequest,
 )
-from qupersync_shared.contracts.subjects import COMMAND_FORK, COMMAND_RESEND, COMMAND_SNAPSHOT
+from qupersync_shared.contracts.subjects import COMMAND_FORK, COMMAND_REREAD, COMMAND_RESEND, COMMAND_SNAPSHOT
 from qupersync_shared.kernel.errors import DatabaseUnavailableError, StreamUnavailableError
 from qupersync_shared.runtime.commands import ask
 from qupersync_shared.runtime.jetstream import Connection
@@ -38,13 +39,13 @@ class Recorder:
         self.entered = asyncio.Event()
 
     def handlers(self) -> Handlers:
-        return Handlers(resend=self.resend, snapshot=self.accept, fork=self.accept)
+        return Handlers(resend=self.resend, snapshot=self.accept, fork=self.accept, reread=self.accept)
 
     async def resend(self, request: ResendRequest) -> ResendReply:
         await self._take(request)
         return ResendReply(status=ResendStatus.REWOUND, generation=4)
 
-    async def accept(self, request: SnapshotRequest | ForkReport) -> Accepted:
+    async def accept(self, request: SnapshotRequest | ForkReport | RereadRequest) -> Accepted:
         await self._take(request)
         return Accepted()
 
@@ -78,7 +79,9 @@ async def test_each_command_reaches_its_handler_and_is_answered(connection: Conn
     )
     assert await ask(client, COMMAND_SNAPSHOT, SNAPSHOT, Accepted) == Accepted()
     assert await ask(client, COMMAND_FORK, fork, Accepted) == Accepted()
-    assert recorder.seen == [RESEND, SNAPSHOT, fork]
+    reread = RereadRequest(id=uuid4(), group="main", pipeline="cost", reason="quarantined", keys=("k",))
+    assert await ask(client, COMMAND_REREAD, reread, Accepted) == Accepted()
+    assert recorder.seen == [RESEND, SNAPSHOT, fork, reread]
     await server.stop()
 
 

@@ -10,7 +10,7 @@ import pytest
 from nats.aio.client import Client
 
 from qupersync_local.nats import LocalNats
-from qupersync_shared.kernel.errors import StreamUnavailableError
+from qupersync_shared.kernel.errors import StreamFullError, StreamUnavailableError
 from qupersync_shared.kernel.ids import GroupName, Lane, PipelineName
 from qupersync_shared.runtime.jetstream import Connection, connect, ensure_bucket, ensure_consumer, ensure_stream
 from qupersync_shared.runtime.settings import NatsSection
@@ -163,6 +163,18 @@ async def test_a_small_max_payload_bounds_the_stream() -> None:
         js = await connection.jetstream()
         await ensure_stream(js, COST, section)
         assert (await js.stream_info("qupersync_cost")).config.max_msg_size == 200_000
+        await connection.close()
+
+
+async def test_a_server_too_small_for_a_stream_says_so_with_the_numbers() -> None:
+    async with LocalNats.start(store_bytes_max=10 << 20) as server:
+        section = NatsSection(servers=[server.url], stream_bytes_max=8 << 20)
+        connection = Connection(section, name="test")
+        js = await connection.jetstream()
+        await ensure_stream(js, COST, section)
+        with pytest.raises(StreamFullError, match=r"8388608 bytes.*nats\.stream_bytes_max") as caught:
+            await ensure_stream(js, PipelineName("second"), section)
+        assert "max_file_store" in caught.value.cure
         await connection.close()
 
 

@@ -141,8 +141,8 @@ async def test_an_unmigrated_target_says_so(local_stack: ThreadedStack) -> None:
     lanes = Lanes(PostgresTarget(engine))
     with pytest.raises(DatabaseUnavailableError, match="Run `qupersync-loader migrate`"):
         await lanes.sequence()
-    assert await pending_revisions(engine) == ["0001"]
-    assert sorted(await asyncio.gather(migrate_target(dsn), migrate_target(dsn))) == [[], ["0001"]]
+    assert await pending_revisions(engine) == ["0001", "0002"]
+    assert sorted(await asyncio.gather(migrate_target(dsn), migrate_target(dsn))) == [[], ["0001", "0002"]]
     assert await lanes.sequence() is None
     await engine.dispose()
     local_stack.drop_database(name)
@@ -176,7 +176,7 @@ async def test_range_deletes_read_the_keys_index(postgres: PostgresHarness) -> N
     source, lanes = Extractor(schema(a="varchar", b="integer", name="varchar", key=("a", "b"))), Lanes(postgres.target)
     await lanes.load(source.page([{"a": f"a{i}", "b": i, "name": "n"} for i in range(3000)]))
     statements = Statements("public", "people", source.schema, lanes.pipeline.deletes)
-    sql = statements.remove_range(after=True, upto=True, present=True)
+    sql = statements.remove_range(after=2, upto=2, present=True)
     async with postgres.connected() as connection, connection.transaction():
         await connection.execute(statements.create_staging)
         await connection.execute("SET LOCAL enable_nestloop = off; SET LOCAL enable_seqscan = off")

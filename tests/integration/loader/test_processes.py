@@ -57,7 +57,7 @@ async def test_a_drained_run_that_leaves_rows_behind_ends_with_1_and_says_where_
     await world.publish(world.source.incremental(people(2, 3)))
     process = await world.run_until_drained("second")
     assert process.exit_code == 1
-    assert f"{world.name}: 1 rows in quarantine: SELECT key, reason FROM public.qupersync_quarantine" in process.tail()
+    assert f"{world.name}: 1 row in quarantine (see `qupersync quarantine list -p {world.name}`)" in process.tail()
     assert await world.rows() == {1: "n1", 3: "n3"}
 
 
@@ -200,6 +200,7 @@ async def test_a_consumer_deleted_under_a_running_loader_is_declared_anew(world:
         await js.delete_consumer(stream_name(world.name), durable_name(GroupName(world.group), world.name, Lane(lane)))
     await world.publish(world.source.incremental(people(2)))
     await world.applied(2)
+    assert events_logged(loader.log, "consumer_was_gone") == 2
 
 
 async def test_a_stream_deleted_and_declared_anew_is_found_again(world: World) -> None:

@@ -22,17 +22,18 @@ from qupersync_shared.runtime.database import connect, create_engine
 from qupersync_shared.runtime.migrations import migrate
 
 LOCK = VERSION_TABLE
+ALL = ["0001", "0002"]
 
 
 async def test_of_many_at_once_one_migrates(empty_dsn: str) -> None:
     applied = await asyncio.gather(*(migrate_outbox(empty_dsn) for _ in range(4)))
-    assert sorted(applied, key=len) == [[], [], [], ["0001"]]
+    assert sorted(applied, key=len) == [[], [], [], ALL]
 
 
 async def test_pending_says_what_migrate_would_do(empty_dsn: str) -> None:
     engine = create_engine(empty_dsn, application_name="qupersync-test", connections=1)
     try:
-        assert await pending_revisions(engine) == ["0001"]
+        assert await pending_revisions(engine) == ALL
         await migrate_outbox(empty_dsn)
         assert await pending_revisions(engine) == []
     finally:
@@ -65,7 +66,7 @@ async def test_waiting_for_another_migration_ends_with_a_clear_reason(empty_dsn:
     waiting = asyncio.create_task(_migrate(empty_dsn, wait_seconds=30))
     done.set()
     await holder
-    assert await waiting == ["0001"]
+    assert await waiting == ALL
 
 
 async def test_a_newer_database_is_refused(outbox_dsn: str, engine: AsyncEngine) -> None:
@@ -85,7 +86,7 @@ async def test_a_failing_migration_leaves_nothing(empty_dsn: str) -> None:
             await migrate_outbox(empty_dsn)
         assert await connection.fetchval("SELECT to_regclass('qupersync.extraction')") is None
         await connection.execute("DROP TABLE qupersync.run")
-        assert await migrate_outbox(empty_dsn) == ["0001"]
+        assert await migrate_outbox(empty_dsn) == ALL
     finally:
         await connection.close()
 

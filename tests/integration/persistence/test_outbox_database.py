@@ -256,7 +256,48 @@ async def test_a_requested_run_wakes_the_extractors(
     waiting = asyncio.create_task(registry.wait_for_request(LONG_SECONDS))
     await registry.request_run(PIPELINE, "snapshot")
     await asyncio.wait_for(waiting, LONG_SECONDS / 3)
-    assert await registry.take_request(PIPELINE) == (True, "snapshot")
+    request = await registry.run_request(PIPELINE)
+    assert request is not None
+    assert request.mode == "snapshot"
+
+
+async def test_a_listener_tells_pipelines_apart_and_knows_when_it_may_have_missed_some(
+    engine: AsyncEngine, admin: Any, token: FencingToken, signals: PostgresSignals
+) -> None:
+    reader = PostgresOutboxReader(engine, signals)
+    for sequence in (1, 2):
+        async with asyncio.timeout(LONG_SECONDS):
+            while await reader.next_committed(0.2) is not None:  # not connected yet, or not any more: look everywhere
+                continue
+            while await reader.next_committed(0.2) != frozenset():
+                continue
+        async with PostgresUnitOfWorkFactory(engine)() as work:
+            await work.extractions.lock(PIPELINE, token)
+            await work.outbox.add([_record(sequence)])
+            await work.commit()
+        assert await reader.next_committed(LONG_SECONDS) == {PIPELINE}
+        await admin.fetchval(_OTHERS, "qupersync-listen")
+
+
+async def test_what_waits_to_be_read_again_is_found_by_index(engine: AsyncEngine, admin: Any) -> None:
+    await admin.execute(
+        """
+        INSERT INTO qupersync.reread_request (id, pipeline, asker, reason, wanted, keys, done_at)
+        SELECT gen_random_uuid(), 'orders', 'main', 'r', 'keys', '{k}', CASE WHEN n % 500 > 0 THEN now() END
+        FROM generate_series(1, 5000) AS n;
+        ANALYZE qupersync.reread_request;
+        """
+    )
+    async with engine.connect() as connection:
+        plan = "\n".join(
+            (
+                await connection.exec_driver_sql(
+                    "EXPLAIN SELECT * FROM qupersync.reread_request WHERE pipeline = 'orders' AND done_at IS NULL "
+                    "ORDER BY requested_at, id LIMIT 20"
+                )
+            ).scalars()
+        )
+    assert "reread_request_waiting_idx" in plan, plan
 
 
 async def test_without_a_server_a_wait_ends_and_reads_say_why() -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from qupersync_extractor.domain.records import OutboxRecord
-from qupersync_extractor.infrastructure.postgres.partitions import AHEAD, WIDTH, OutboxPartitions
+from qupersync_extractor.infrastructure.postgres.partitions import OutboxPartitions
 from qupersync_extractor.infrastructure.postgres.registry import PostgresRegistry
 from qupersync_extractor.infrastructure.postgres.relay_cursors import PostgresRelayCursors
 from qupersync_extractor.infrastructure.postgres.signals import PostgresSignals
@@ -60,7 +60,9 @@ async def published(engine: AsyncEngine, registry: PostgresRegistry) -> Postgres
 
 async def test_partitions_reach_two_days_ahead_and_one_back(engine: AsyncEngine) -> None:
     names = await _names(engine)
-    assert len(names) == AHEAD / WIDTH + 2
+    partitions = OutboxPartitions(engine)
+    assert (partitions.width, partitions.ahead) == (timedelta(hours=6), timedelta(days=2))
+    assert len(names) == partitions.ahead / partitions.width + 2
     async with engine.connect() as connection:
         covered = text(
             "SELECT count(*) FROM generate_series(now() - interval '6h', now() + interval '2d', interval '6h') AS at, "

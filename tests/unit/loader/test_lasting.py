@@ -1,5 +1,6 @@
 """What a lane was last answered lasts until the lane really goes on: late duplicates and strangers change nothing."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -7,14 +8,18 @@ from tests.conformance.loader.events import SentDelivery, pipeline
 
 from qupersync_loader.application.loader import Loader
 from qupersync_loader.application.outcome import Ack, Cause, Nak
-from qupersync_loader.application.ports import Backlog, PipelineState
+from qupersync_loader.application.ports import Backlog, Parked, PipelineState
 from qupersync_loader.application.rotation import LaneRef, Rotation
 from qupersync_loader.application.serve import Slots
 from qupersync_loader.application.troubles import Troubles, lane_place
-from qupersync_shared.kernel.ids import Lane, Log
+from qupersync_shared.contracts.progress import LaneProgress
+from qupersync_shared.kernel.ids import Lane, Log, uuid7
 from qupersync_shared.runtime.lifecycle import Stop
 
 REF: LaneRef = (pipeline(), Lane(0))
+BEGUN = LaneProgress(
+    group="main", pipeline="people", lane=0, lanes=1, log=1, sequence=1, event_id=uuid7(), applied_at=datetime.now(UTC)
+)
 STUCK = (Cause.STALLED, Cause.FORKED, Cause.RESENT, Cause.AWAITS_BASELINE)
 
 
@@ -46,7 +51,8 @@ class Quiet:
 class Bench:
     def __init__(self, feed: Feed, state: PipelineState | None = None) -> None:
         self.troubles = Troubles()
-        self.state = state or PipelineState()
+        self.others: dict[str, PipelineState] = {}
+        self.state = state or PipelineState(log=Log(1), lanes=1, watermarks={Lane(0): BEGUN})
         rotation = Rotation(1)
         self.slots = Slots(
             target=self,  # type: ignore[arg-type]  # only asked for states
@@ -65,12 +71,13 @@ class Bench:
             slot_count=0,
             rotation=rotation,
             baselines=Quiet(),  # type: ignore[arg-type]
+            parked=Quiet(),  # type: ignore[arg-type]
             reporter=Quiet(),  # type: ignore[arg-type]
             troubles=self.troubles,
         )
 
     async def states(self, _group: Any) -> Any:
-        return {REF[0].name: self.state}
+        return {REF[0].name: self.state, **self.others}
 
     async def answer(self, outcome: Ack | Nak) -> None:
         await self.slots._answer(REF, SentDelivery(headers={}, body=b""), outcome)
@@ -124,3 +131,18 @@ async def test_a_defect_in_looking_does_not_make_a_drained_run_endless() -> None
     feed.defects = 2
     finish = await Bench(feed).loader.run_until_drained(Stop())
     assert (finish.clean, feed.defects) == (True, 0)
+
+
+async def test_a_drained_run_of_which_nothing_was_ever_loaded_is_not_clean() -> None:
+    """An earlier process acknowledged what came before the baseline, and took its troubles with it."""
+    finish = await Bench(Feed(), PipelineState(log=Log(1), lanes=1)).loader.run_until_drained(Stop())
+    assert (finish.clean, finish.reasons) == (
+        False,
+        ("people, lane 0 has nothing to begin with: a snapshot is yet to come",),
+    )
+
+
+async def test_a_drained_run_counts_what_waits_in_its_own_pipelines_only() -> None:
+    bench = Bench(Feed())
+    bench.others = {"others": PipelineState(parked=Parked(quarantined=7))}
+    assert (await bench.loader.run_until_drained(Stop())).clean

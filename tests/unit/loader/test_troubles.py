@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from qupersync_loader.application.troubles import PARKED, STATE, STREAM, TARGET, Troubles, lane_place
+from qupersync_loader.application.troubles import STATE, STREAM, TARGET, Troubles, lane_place
 from qupersync_shared.kernel.ids import Lane, PipelineName
 
 A, B = PipelineName("a"), PipelineName("b")
@@ -37,14 +37,14 @@ async def test_only_a_change_wakes() -> None:
     troubles = Troubles()
     woken = asyncio.create_task(troubles.changed(60))
     await asyncio.sleep(0)
-    troubles.set([A], PARKED, None)
+    troubles.set([A], STATE, None)
     await asyncio.sleep(0)
     assert not woken.done()
-    troubles.set([A], PARKED, "degraded")
+    troubles.set([A], STATE, "degraded")
     await asyncio.wait_for(woken, 5)
     again = asyncio.create_task(troubles.changed(60))
     await asyncio.sleep(0)
-    troubles.set([A], PARKED, "degraded")
+    troubles.set([A], STATE, "degraded")
     await asyncio.sleep(0)
     assert not again.done()
     again.cancel()

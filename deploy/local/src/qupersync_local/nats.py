@@ -98,6 +98,11 @@ class LocalNats:
         return f"nats://{self.host}:{self.port}"
 
     @property
+    def server_name(self) -> str:
+        """What the server calls itself, in the metadata of a cluster too."""
+        return str(self._settings["server_name"])
+
+    @property
     def pid(self) -> int:
         """The number of the server, for signals of fault tests."""
         if self._child is None:

@@ -72,6 +72,7 @@ class LocalPostgres:
         binaries: PostgresBinaries,
         settings: Mapping[str, str],
         authentication: str = "scram-sha-256",
+        launcher: tuple[str, ...] = (),
     ) -> None:
         self.directory = directory
         self.host = _HOST
@@ -83,6 +84,7 @@ class LocalPostgres:
         self._binaries = binaries
         self._settings = dict(settings)
         self._authentication = authentication
+        self._launcher = launcher
         self._child: Child | None = None
 
     @classmethod
@@ -95,14 +97,18 @@ class LocalPostgres:
         fast: bool = False,
         name: str = "postgres",
         work: WorkDirectory | None = None,
+        launcher: tuple[str, ...] = (),
     ) -> AsyncIterator["LocalPostgres"]:
         """Run a server until the block ends; its directory is made below `directory` and removed at the end.
 
-        `settings` are lines of postgresql.conf. `fast` trades durability for speed: for tests only.
+        `settings` are lines of postgresql.conf. `fast` trades durability for speed: for tests only. `launcher` is a
+        command that starts another in surroundings of its own, such as nsenter.
         """
         own = WorkDirectory.create(directory) if work is None else None
         try:
-            server = await cls.create(work=work or _known(own), name=name, settings=settings, fast=fast)
+            server = await cls.create(
+                work=work or _known(own), name=name, settings=settings, fast=fast, launcher=launcher
+            )
             try:
                 await server.run()
                 yield server
@@ -121,6 +127,7 @@ class LocalPostgres:
         settings: Mapping[str, str] = MappingProxyType({}),
         fast: bool = False,
         authentication: str = "scram-sha-256",
+        launcher: tuple[str, ...] = (),
     ) -> "LocalPostgres":
         """Make a data directory below `work` without starting the server; `authentication` may be md5 as well."""
         binaries = await postgres_binaries()
@@ -135,7 +142,13 @@ class LocalPostgres:
             os.chown(directory, binaries.account.uid, binaries.account.gid)
         chosen = {**_ORDINARY, **(_FAST if fast else {}), **settings}
         server = cls(
-            directory=directory, work=work, name=name, binaries=binaries, settings=chosen, authentication=authentication
+            directory=directory,
+            work=work,
+            name=name,
+            binaries=binaries,
+            settings=chosen,
+            authentication=authentication,
+            launcher=launcher,
         )
         await server._initialise()
         return server
@@ -212,12 +225,13 @@ class LocalPostgres:
         arguments = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
         (self.data / "postmaster.pid").unlink(missing_ok=True)  # left by a killed server; its number may be taken
         child = await Child.spawn(
+            *self._launched(),
             str(self._binaries.directory / "postgres"),
             *("-D", str(self.data), *arguments),
             name=self._name,
             log=self._work.path / f"{self._name}.log",
             work=self._work,
-            account=self._binaries.account,
+            account=None if self._launcher else self._binaries.account,
             death_signal=signal.SIGQUIT,
             environment={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"},
         )
@@ -228,6 +242,14 @@ class LocalPostgres:
             await child.stop(signal.SIGQUIT, grace_seconds=5)
             raise
         self.port = port
+
+    def _launched(self) -> tuple[str, ...]:
+        """What stands before the server's command. A launcher needs our rights; the server is not to have them."""
+        account = self._binaries.account
+        if not self._launcher or account is None:
+            return self._launcher
+        identity_of = (f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups")
+        return (*self._launcher, "setpriv", *identity_of, f"--pdeathsig={signal.SIGQUIT.name}")
 
     async def _accepting(self, child: Child, port: int) -> None:
         dsn = f"postgresql://{self.admin_user}:{quote(self.admin_password, safe='')}@{self.host}:{port}/postgres"

@@ -9,21 +9,28 @@ from uuid import uuid4
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from qupersync_extractor.application.extract import ExtractorPorts, ExtractPipeline
+from qupersync_extractor.application.asking import RequestBoard
+from qupersync_extractor.application.budget import ByteBudget
+from qupersync_extractor.application.extract import ExtractPipeline
+from qupersync_extractor.application.one_run import ExtractorPorts
 from qupersync_extractor.application.ports import Source
 from qupersync_extractor.application.pressure import OutboxGauge
 from qupersync_extractor.application.reading import PageReader
 from qupersync_extractor.application.relaying import Bell, PipelineRelay
+from qupersync_extractor.application.retention import StreamKeeper
 from qupersync_extractor.application.serving import PipelineService
 from qupersync_extractor.application.troubles import Troubles
 from qupersync_extractor.domain.pipeline import Pipeline
 from qupersync_extractor.domain.sizing import PageSizer
 from qupersync_extractor.infrastructure.jetstream.progress import JetStreamProgress
+from qupersync_extractor.infrastructure.jetstream.retention import JetStreamRetention
 from qupersync_extractor.infrastructure.jetstream.stream import JetStreamStream
 from qupersync_extractor.infrastructure.postgres.outbox import PostgresOutboxReader
 from qupersync_extractor.infrastructure.postgres.partitions import OutboxPartitions
+from qupersync_extractor.infrastructure.postgres.quarantine import PostgresWithheldRows
 from qupersync_extractor.infrastructure.postgres.registry import PostgresRegistry
 from qupersync_extractor.infrastructure.postgres.relay_cursors import PostgresRelayCursors
+from qupersync_extractor.infrastructure.postgres.rereads import PostgresRereads
 from qupersync_extractor.infrastructure.postgres.runs import PostgresRuns
 from qupersync_extractor.infrastructure.postgres.signals import PostgresSignals
 from qupersync_extractor.infrastructure.postgres.unit_of_work import PostgresUnitOfWorkFactory
@@ -38,21 +45,35 @@ from qupersync_shared.runtime.logs import get_logger
 from qupersync_shared.runtime.settings import Configuration
 
 IDLE_SHARE_OF_LEASE = 0.6
+CONTROL_CONNECTIONS = 2
+PAGES_WAIT_SECONDS = 60.0  # a page or a lane waits its turn; only a database that is stuck makes it wait longer
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """The outbox database's adapters, on one engine."""
+    """The outbox database's adapters.
+
+    Leases and requests have sessions of their own: they must not wait behind a hundred pipelines' pages.
+    """
 
     engine: AsyncEngine
+    control: AsyncEngine
     signals: PostgresSignals
     registry: PostgresRegistry
     outbox: PostgresOutboxReader
     cursors: PostgresRelayCursors
     partitions: OutboxPartitions
     runs: PostgresRuns
+    rereads: PostgresRereads
+    withheld: PostgresWithheldRows
     unit_of_work: PostgresUnitOfWorkFactory
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self.signals.close()
+        await self.engine.dispose()
+        await self.control.dispose()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +88,8 @@ class Workshop:
     stream: JetStreamStream
     progress: JetStreamProgress
     troubles: Troubles
+    requests: RequestBoard
+    budget: ByteBudget
     clock: SystemClock
 
     def source(self) -> Source:
@@ -104,7 +127,7 @@ class Workshop:
         use_case = ExtractPipeline(
             pipeline,
             ports,
-            PageReader(pipeline, source, sizer, room=gauge.room),
+            PageReader(pipeline, source, sizer, room=gauge.room, budget=self.budget),
             owner=self.instance,
             lease_seconds=self.settings.lease_seconds,
         )
@@ -115,6 +138,7 @@ class Workshop:
             clock=self.clock,
             troubles=self.troubles,
             runs=self.stores.runs,
+            board=self.requests,
         )
 
     def relay(self, pipeline: Pipeline, bell: Bell) -> PipelineRelay:
@@ -128,6 +152,20 @@ class Workshop:
             bell=bell,
             troubles=self.troubles,
             lease_seconds=self.settings.lease_seconds,
+        )
+
+    def keeper(self, pipeline: Pipeline) -> StreamKeeper:
+        """What keeps the pipeline's stream within its limit."""
+        return StreamKeeper(
+            pipeline=pipeline.name,
+            deletes=pipeline.deletes,
+            stream=JetStreamRetention(self.connection),
+            board=self.progress,
+            progress=self.progress,
+            registry=self.stores.registry,
+            cursors=self.stores.cursors,
+            troubles=self.troubles,
+            replay_retention=self.settings.nats.replay_retention,
         )
 
     def _pressure(self, pipeline: Pipeline, reason: str | None) -> None:
@@ -144,22 +182,33 @@ class Workshop:
 
 def stores(settings: ExtractorSettings, *, application_name: str) -> Stores:
     """The adapters of the outbox database; nothing is connected yet."""
+    idle_seconds = settings.lease_seconds * IDLE_SHARE_OF_LEASE
     engine = create_engine(
         settings.outbox_dsn,
         application_name=application_name,
         connections=settings.outbox_connections,
-        idle_in_transaction_seconds=settings.lease_seconds * IDLE_SHARE_OF_LEASE,
+        idle_in_transaction_seconds=idle_seconds,
+        pool_wait_seconds=PAGES_WAIT_SECONDS,
+    )
+    control = create_engine(
+        settings.outbox_dsn,
+        application_name=application_name,
+        connections=CONTROL_CONNECTIONS,
+        idle_in_transaction_seconds=idle_seconds,
     )
     signals = PostgresSignals(settings.outbox_dsn)
-    partitions = OutboxPartitions(engine)
+    partitions = OutboxPartitions(engine, settings.outbox_retention)
     return Stores(
         engine=engine,
+        control=control,
         signals=signals,
-        registry=PostgresRegistry(engine, signals),
+        registry=PostgresRegistry(control, signals),
         outbox=PostgresOutboxReader(engine, signals),
-        cursors=PostgresRelayCursors(engine),
+        cursors=PostgresRelayCursors(engine, control),
         partitions=partitions,
         runs=PostgresRuns(engine),
+        rereads=PostgresRereads(engine),
+        withheld=PostgresWithheldRows(engine),
         unit_of_work=PostgresUnitOfWorkFactory(engine, partitions),
     )
 
@@ -173,6 +222,7 @@ async def workshop(
     instance = instance_name()
     kept = stores(settings, application_name=f"qupersync-{role}")
     connection = Connection(settings.nats, name=f"qupersync-{role}-{instance}")
+    troubles = Troubles()
     try:
         yield Workshop(
             configuration=configuration,
@@ -182,13 +232,14 @@ async def workshop(
             connection=connection,
             stream=JetStreamStream(connection, settings.nats),
             progress=JetStreamProgress(connection, replicas=settings.nats.replicas),
-            troubles=Troubles(),
+            troubles=troubles,
+            requests=RequestBoard(registry=kept.registry, troubles=troubles),
+            budget=ByteBudget(settings.memory_max),
             clock=SystemClock(),
         )
     finally:
         await connection.close()
-        await kept.signals.close()
-        await kept.engine.dispose()
+        await kept.close()
 
 
 def instance_name() -> str:

@@ -25,6 +25,7 @@ class ExtractorSettings:
     lease_seconds: float
     event_bytes_max: int
     page_bytes_max: int
+    memory_max: int
     pipelines: tuple[Pipeline, ...]
 
 
@@ -53,6 +54,7 @@ def extractor_settings(
         lease_seconds=configuration.extractor.lease.total_seconds(),
         event_bytes_max=configuration.extractor.event_bytes_max,
         page_bytes_max=configuration.extractor.page_bytes_max,
+        memory_max=configuration.extractor.memory_max,
         pipelines=tuple(
             pipeline_of(name, section) for name, section in configuration.pipelines.items() if not only or name in only
         ),

@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from qupersync_loader.application.apply_event import ApplyEvent
 from qupersync_loader.application.baseline import BaselineKeeper
 from qupersync_loader.application.loader import Loader
+from qupersync_loader.application.parked import ParkedKeeper
+from qupersync_loader.application.quiet import QuietLanes
 from qupersync_loader.application.report import Identity, Reporter
 from qupersync_loader.application.rotation import Rotation
 from qupersync_loader.application.serve import Slots
@@ -67,6 +69,7 @@ async def workshop(settings: LoaderSettings) -> AsyncIterator[Loader]:
         rotation=rotation,
         troubles=troubles,
         ack_wait_seconds=settings.ack_wait_seconds,
+        quiet=QuietLanes(feed, rotation),
     )
     try:
         yield Loader(
@@ -78,6 +81,7 @@ async def workshop(settings: LoaderSettings) -> AsyncIterator[Loader]:
             slot_count=settings.slots,
             rotation=rotation,
             baselines=BaselineKeeper(feed, commands, troubles, clock),
+            parked=ParkedKeeper(target, commands, clock),
             reporter=Reporter(identity, NatsProgressBoard(connection), troubles, clock),
             troubles=troubles,
         )

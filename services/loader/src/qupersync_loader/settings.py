@@ -4,7 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from qupersync_loader.domain.pipeline import Adopt, DeletePolicy, OnBadRow, OnTerminal, SchemaPolicy, TargetPipeline
+from qupersync_loader.domain.pipeline import (
+    Adopt,
+    DeletePolicy,
+    NulBytes,
+    OnBadRow,
+    OnTerminal,
+    SchemaPolicy,
+    TargetPipeline,
+)
 from qupersync_shared.contracts.subjects import check_name
 from qupersync_shared.kernel.errors import ConfigurationError
 from qupersync_shared.kernel.ids import GroupName, PipelineName
@@ -78,6 +86,7 @@ def pipeline_of(group: GroupName, name: str, section: PipelineSection) -> Target
         on_terminal=OnTerminal(section.on_terminal),
         schema_policy=SchemaPolicy(section.schema_policy),
         adopt=Adopt(section.adopt) if section.adopt is not None else None,
+        nul_bytes=NulBytes(section.nul_bytes),
     )
 
 

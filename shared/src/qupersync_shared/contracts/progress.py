@@ -13,7 +13,9 @@ STALE_SECONDS: Final = 15.0
 
 
 class LaneProgress(BaseModel):
-    """How far one loader group has applied one lane."""
+    """How far one loader group has applied one lane, and what waits there for a person: rows that the target refused,
+    and events that were parked. `altered`: rows that NUL bytes were taken out of, because the owner chose so.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -29,10 +31,16 @@ class LaneProgress(BaseModel):
     honest_time: datetime | None = None
     applied_at: datetime
     trouble: str | None = None
+    quarantined: int = 0
+    dead_letters: int = 0
+    altered: int = 0
 
 
 class ProcessHeartbeat(BaseModel):
-    """A sign of life of one process, and what keeps it from working, per pipeline ("" is the process itself)."""
+    """A sign of life of one process, and what keeps it from working, per pipeline ("" is the process itself).
+
+    `relays`: it publishes outbox records, whatever else it does.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -43,6 +51,7 @@ class ProcessHeartbeat(BaseModel):
     beat_at: datetime
     version: str
     troubles: dict[str, str] = {}
+    relays: bool = False
 
 
 def lane_key(group: GroupName, pipeline: PipelineName, lane: Lane) -> str:

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from rich import box
@@ -40,6 +41,26 @@ def print_table(
         print_plain(out, padded.rstrip())
 
 
+def print_fields(out: Console, fields: Mapping[str, Any]) -> None:
+    """Names and values below each other; mappings are indented, and what is not there has a dash."""
+    width = max((len(name) for name in fields), default=0)
+    for name, value in fields.items():
+        label = name.replace("_", " ").ljust(width)
+        if isinstance(value, Mapping):
+            print_plain(out, label.rstrip())
+            inner = max((len(str(key)) for key in value), default=0)
+            for key, each in value.items():
+                print_plain(out, f"  {str(key).ljust(inner)}  {_field(each)}")
+        else:
+            print_plain(out, f"{label}  {_field(value)}")
+
+
+def _field(value: Any) -> str:
+    """In one line; control characters, which a terminal would obey, are escaped."""
+    text = "-" if value is None else value.isoformat() if isinstance(value, datetime) else str(value)
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def print_plain(out: Console, text: str, style: str = "") -> None:
     """One line as it is: brackets and colons in it mean nothing."""
     out.print(Text(text, style=style), soft_wrap=True)
@@ -52,6 +73,12 @@ def print_json(document: Any) -> None:
     sys.stdout.flush()
 
 
+def print_json_line(document: Any) -> None:
+    """One JSON document in one line on stdout, for whoever reads line by line."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
 def seconds_shown(value: float | None) -> str:
     """A duration for people: 850 ms, 12 s, 3 min, 5 h, 2 d; a dash for None."""
     if value is None:
@@ -60,3 +87,12 @@ def seconds_shown(value: float | None) -> str:
         if value >= 2 * size:
             return f"{value / size:.0f} {unit}"
     return f"{value:.0f} s" if value >= 1 else f"{value * 1000:.0f} ms"
+
+
+def bytes_shown(count: int) -> str:
+    """A size for people: 900 B, 12 KiB, 3 MiB, 1.5 GiB."""
+    for unit, shift in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if count >= 1 << shift:
+            value = count / (1 << shift)
+            return f"{value:.1f} {unit}" if value < 10 and value != round(value) else f"{value:.0f} {unit}"  # noqa: PLR2004
+    return f"{count} B"

@@ -54,9 +54,10 @@ _CURES: Final = {
     "53300": "Raise max_connections, or lower `connections`",
     "55P03": "See pg_stat_activity for the session that holds the lock",
 }
-# Content is refused: a value (22), a constraint (23, 44), a limit of the engine (54), a trigger (P0), a statement that
-# cannot be (0A, 42). All else is the server's state, which changes: nothing is parked because a database was ill.
-_TERMINAL_CLASSES: Final = frozenset({"0A", "22", "23", "42", "44", "54", "P0"})
+# Content is refused: two rows where one may be (21), a value (22), a constraint (23, 44), a limit of the engine (54), a
+# trigger (P0), a statement that cannot be (0A, 42). All else is the server's state, which changes: nothing is parked
+# because a database was ill.
+_TERMINAL_CLASSES: Final = frozenset({"0A", "21", "22", "23", "42", "44", "54", "P0"})
 _VALUE: Final = re.compile(r"\"[^\"]*\"|(?<=argument )\$\d+.*")  # rows' values do not belong in logs
 _PASSING_STATES: Final = frozenset({"42501", "42703", "42704", "42883", "42P01"})
 
@@ -79,6 +80,7 @@ def create_engine(
     lock_timeout_seconds: float = 10,
     statement_timeout_seconds: float = 60,
     idle_in_transaction_seconds: float = 20,
+    pool_wait_seconds: float = POOL_WAIT_SECONDS,
 ) -> AsyncEngine:
     """An engine of at most `connections` sessions in UTC that the server itself ends when they freeze or vanish.
 
@@ -101,7 +103,7 @@ def create_engine(
         async_creator=creator,
         pool_size=connections,
         max_overflow=0,
-        pool_timeout=POOL_WAIT_SECONDS,
+        pool_timeout=pool_wait_seconds,
         pool_recycle=RECYCLE_SECONDS,
         pool_use_lifo=True,
         hide_parameters=True,
@@ -188,7 +190,7 @@ def translate(error: BaseException) -> QupersyncError:
     match cause:
         case PoolTimeoutError():
             verdict: QupersyncError = DatabaseUnavailableError(
-                f"every database connection was busy for {POOL_WAIT_SECONDS:g} s",
+                "every database connection stayed busy",
                 cure="Raise `connections`, or see what keeps the database slow",
             )
         case TimeoutError() | OSError():

@@ -229,7 +229,9 @@ async def ensure_stream(js: JetStreamContext, pipeline: PipelineName, section: N
         except nats.js.errors.NotFoundError:
             try:
                 await js.add_stream(wanted)
-            except nats.js.errors.BadRequestError as error:
+            except nats.js.errors.APIError as error:
+                if error.err_code in _FULL:
+                    raise _no_room(name, wanted, error) from error
                 if error.err_code != _NAME_IN_USE:
                     raise
                 found = (await js.stream_info(name)).config  # somebody else made it just now
@@ -256,6 +258,15 @@ def _stream_config(js: JetStreamContext, pipeline: PipelineName, section: NatsSe
         num_replicas=section.replicas,
         deny_delete=True,
         allow_direct=False,
+    )
+
+
+def _no_room(name: str, wanted: StreamConfig, error: nats.js.errors.APIError) -> StreamFullError:
+    return StreamFullError(
+        f"cannot declare stream {name}: the server cannot set aside {wanted.max_bytes} bytes for it, which is "
+        f"nats.stream_bytes_max ({error.description})",
+        cure="Lower nats.stream_bytes_max, which every pipeline's stream takes, or raise the server's "
+        "jetstream.max_file_store",
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import typer
 
 from qupersync_shared.runtime.logs import describe
+from qupersync_shared.runtime.quarantine import OpenQuarantine
 from qupersync_shared.runtime.settings import Configuration
 
 GROUP: Final = "qupersync.plugins"
@@ -54,7 +55,7 @@ class StatusPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plugin:
-    """What one service contributes: sub-commands, checks and a share of the status.
+    """What one service contributes: sub-commands, checks, a share of the status, and its quarantined rows.
 
     `checks` (within 60 s) and `status` (within 3 s, then cancelled) get a valid configuration and answer for
     unreachable servers themselves where they can (a row, a reason); what they raise is shown as a failed probe.
@@ -64,6 +65,7 @@ class Plugin:
     register: Callable[[typer.Typer], None]
     checks: Callable[[Configuration], Awaitable[list[CheckRow]]] | None = None
     status: Callable[[Configuration], Awaitable[StatusPart]] | None = None
+    quarantine: OpenQuarantine | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,18 +5,22 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from qupersync_extractor.application.extract import ExtractorPorts, ExtractPipeline
+from qupersync_extractor.application.asking import RequestBoard
+from qupersync_extractor.application.extract import ExtractPipeline
+from qupersync_extractor.application.one_run import ExtractorPorts
 from qupersync_extractor.application.reading import PageReader
 from qupersync_extractor.application.relay import LaneRelay
 from qupersync_extractor.application.serving import PipelineService
 from qupersync_extractor.application.troubles import Troubles
 from qupersync_extractor.domain.pipeline import Pipeline, SourceTable
 from qupersync_extractor.domain.records import OutboxRecord
+from qupersync_extractor.domain.rereads import Reread, WantedKeys
 from qupersync_extractor.domain.sizing import PageSizer
 from qupersync_extractor.infrastructure.memory.outbox import MemoryOutboxReader
 from qupersync_extractor.infrastructure.memory.progress import MemoryProgress
 from qupersync_extractor.infrastructure.memory.registry import MemoryRegistry
 from qupersync_extractor.infrastructure.memory.relay_cursors import MemoryRelayCursors
+from qupersync_extractor.infrastructure.memory.rereads import MemoryRereads
 from qupersync_extractor.infrastructure.memory.runs import MemoryRuns
 from qupersync_extractor.infrastructure.memory.source import MemorySource, MemoryTable
 from qupersync_extractor.infrastructure.memory.store import MemoryStore
@@ -26,7 +30,8 @@ from qupersync_shared.contracts.envelope import BatchEnvelope
 from qupersync_shared.contracts.payload import decode
 from qupersync_shared.contracts.schema import Column
 from qupersync_shared.contracts.types import LogicalType
-from qupersync_shared.kernel.ids import Lane, PipelineName
+from qupersync_shared.kernel.ids import Lane, PipelineName, uuid7
+from qupersync_shared.kernel.positions import Scalar, ScalarKind, encode_key
 
 NAME = PipelineName("orders")
 TABLE = SourceTable("main", "orders")
@@ -80,6 +85,23 @@ def pipeline(**changes: Any) -> Pipeline:
     return Pipeline(**(options | changes))
 
 
+def encoded(number: int | str) -> str:
+    return encode_key((Scalar(ScalarKind.INT, str(number)),))
+
+
+def keys_wanted(*ids: int, **changes: Any) -> Reread:
+    """A request to read these ids again."""
+    options: dict[str, Any] = {
+        "id": uuid7(),
+        "pipeline": NAME,
+        "group": "main",
+        "reason": "quarantined",
+    }
+    if ids:
+        options["wanted"] = WantedKeys(keys=tuple(encoded(number) for number in ids))
+    return Reread(**(options | changes))
+
+
 @dataclass
 class Bench:
     """What several processes share: source, database, stream and progress."""
@@ -96,6 +118,8 @@ class Bench:
         self.outbox = MemoryOutboxReader(self.store)
         self.cursors = MemoryRelayCursors(self.store)
         self.runs = MemoryRuns(self.store)
+        self.rereads = MemoryRereads(self.store)
+        self.board = RequestBoard(registry=self.registry, troubles=Troubles())
         self.table: MemoryTable = self.source.table(TABLE, self.columns)
 
     async def registered(self, lanes: int = 2) -> "Bench":
@@ -133,6 +157,7 @@ class Bench:
             clock=self.clock,
             troubles=Troubles(),
             runs=self.runs,
+            board=self.board,
         )
 
     def pass_time(self, by: timedelta) -> None:

@@ -1,11 +1,19 @@
 """What loaders ask for is recorded before they get their answer; what nobody can do gets none."""
 
+from typing import Any
+
 import pytest
 
-from qupersync_extractor.application.commands import accept_fork_report, accept_snapshot_request
+from qupersync_extractor.application.commands import (
+    accept_fork_report,
+    accept_reread_request,
+    accept_snapshot_request,
+)
+from qupersync_extractor.domain.rereads import SpanOrder, WantedKeys, WantedSpan
 from qupersync_extractor.infrastructure.memory.registry import MemoryRegistry
+from qupersync_extractor.infrastructure.memory.rereads import MemoryRereads
 from qupersync_extractor.infrastructure.memory.store import MemoryStore
-from qupersync_shared.contracts.commands import ForkReport, SnapshotRequest
+from qupersync_shared.contracts.commands import CursorSpan, ForkReport, KeySpan, RereadRequest, SnapshotRequest
 from qupersync_shared.kernel.errors import TerminalError
 from qupersync_shared.kernel.ids import PipelineName, uuid7
 
@@ -20,6 +28,10 @@ def request(pipeline: str = NAME) -> SnapshotRequest:
     return SnapshotRequest(group="main", pipeline=pipeline, log=1, reason="no baseline")
 
 
+def reread(pipeline: str, **content: Any) -> RereadRequest:
+    return RereadRequest(id=uuid7(), group="main", pipeline=pipeline, reason="parked", **content)
+
+
 async def test_a_snapshot_request_is_a_wish_and_a_run() -> None:
     registry = MemoryRegistry(MemoryStore())
     await registry.register(NAME, 2)
@@ -28,7 +40,7 @@ async def test_a_snapshot_request_is_a_wish_and_a_run() -> None:
     assert registration is not None
     assert registration.state.snapshot_wish is not None
     assert registration.state.snapshot_wish.restart
-    assert (await registry.take_request(NAME))[0]
+    assert await registry.run_request(NAME) is not None
 
 
 async def test_a_fork_report_is_remembered_and_asks_for_a_run() -> None:
@@ -36,7 +48,7 @@ async def test_a_fork_report_is_remembered_and_asks_for_a_run() -> None:
     await registry.register(NAME, 2)
     await accept_fork_report(registry, fork())
     assert await registry.forked_log(NAME) == 3
-    assert (await registry.take_request(NAME))[0]
+    assert await registry.run_request(NAME) is not None
 
 
 async def test_an_unknown_pipeline_gets_no_answer() -> None:
@@ -45,3 +57,24 @@ async def test_an_unknown_pipeline_gets_no_answer() -> None:
         await accept_fork_report(registry, fork("nobody"))
     with pytest.raises(TerminalError, match="no pipeline 'nobody'"):
         await accept_snapshot_request(registry, request("nobody"))
+    with pytest.raises(TerminalError, match="no pipeline 'nobody'"):
+        await accept_reread_request(MemoryRereads(MemoryStore()), reread("nobody", keys=("a",)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept"),
+    [
+        ({"keys": ("a", "b")}, WantedKeys(keys=("a", "b"))),
+        ({"cursor_span": CursorSpan(upto="u")}, WantedSpan(by=SpanOrder.CURSOR, after=None, upto="u")),
+        ({"key_span": KeySpan(after="a")}, WantedSpan(by=SpanOrder.KEY, after="a", upto=None)),
+    ],
+)
+async def test_a_reread_is_kept_as_it_was_asked_for(asked: dict[str, Any], kept: WantedKeys | WantedSpan) -> None:
+    store = MemoryStore()
+    rereads = MemoryRereads(store)
+    await MemoryRegistry(store).register(NAME, 2)
+    wanted = reread(NAME, redrives=(uuid7(),), **asked)
+    await accept_reread_request(rereads, wanted)
+    found = await rereads.get(wanted.id)
+    assert found is not None
+    assert (found.wanted, found.redrives, found.reason, found.group) == (kept, wanted.redrives, "parked", "main")

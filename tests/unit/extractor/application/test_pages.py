@@ -1,7 +1,6 @@
 """From the rows of one read to pages that fit on the wire."""
 
 import random
-from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -21,6 +20,7 @@ from qupersync_extractor.application.pages import (
     draft_pages,
     empty_draft,
     reduce_duplicates,
+    remainder,
     whole_rows,
 )
 from qupersync_extractor.domain.extraction import HeartbeatPage, IncrementalPage, RereadPage, SnapshotPage, SweepMark
@@ -98,6 +98,18 @@ def test_keys_that_differ_in_trailing_blanks_are_one_group() -> None:
 
     assert cut is not None
     assert ids(cut) == ["a"]
+
+
+def test_keys_that_differ_in_case_are_one_group() -> None:
+    """A source that makes no difference would pass over `B` when it reads on after `b`."""
+    texts = schema(id="varchar")
+
+    cut = whole_rows(batch(texts, [("A",), ("a",), ("b",), ("B  ",)]), texts, cursor=None, full=True)
+    one = whole_rows(batch(texts, [("É",), ("é",)]), texts, cursor=None, full=True)
+
+    assert cut is not None
+    assert ids(cut) == ["A", "a"]
+    assert one is None
 
 
 def test_a_read_of_one_group_must_be_repeated_with_more_rows() -> None:
@@ -300,18 +312,22 @@ def test_a_page_read_by_cursor_is_cut_at_positions_and_only_its_end_completes() 
     rows = made(ORDERS, [order(number, seconds=number, note=incompressible(5000, number)) for number in range(6)])
     high = Scalar(ScalarKind.TIMESTAMPTZ, "2025-06-01 12:59:00.000000Z")
     mark = SweepMark(high=high, began_at=NOON)
-    kind = IncrementalPage(upto=Position.after(high), cursor="at", sweep=mark, completes_at=NOON)
+    after: Position = Position.before(high)
+    kind = IncrementalPage(upto=Position.after(high), after=after, cursor="at", sweep=mark, completes_at=NOON)
 
     *first, last = draft_pages(rows, kind, lanes=1, event_bytes_max=LIMIT)
 
     assert first
-    assert last.kind == kind
     for draft in first:
         end = drafted(draft)[-1]
         stamp = f"{end['at']:%Y-%m-%d %H:%M:%S.%f}Z"
         assert draft.kind == IncrementalPage(
-            upto=Position(cursor=Scalar(ScalarKind.TIMESTAMPTZ, stamp), key=int_key(end["id"])), cursor="at"
+            upto=Position(cursor=Scalar(ScalarKind.TIMESTAMPTZ, stamp), key=int_key(end["id"])),
+            after=after,
+            cursor="at",
         )
+        after = draft.kind.upto
+    assert last.kind == replace(kind, after=after), "each page begins where the one before it ends"
 
 
 @pytest.mark.parametrize("lanes", [1, 3])
@@ -328,18 +344,6 @@ def test_a_single_row_over_the_limit_is_withheld_with_its_key_named_in_its_lane(
     assert isinstance(drafts[0].kind, SnapshotPage)
     assert isinstance(drafts[-1].kind, SnapshotPage)
     assert (drafts[0].kind.after, drafts[-1].kind.upto) == (None, None)
-
-
-def test_cutting_reduced_rows_keeps_one_row_per_key() -> None:
-    doubled = [
-        order(number, seconds=second, note=incompressible(3000, number)) for number in range(6) for second in (1, 2)
-    ]
-
-    drafts = draft_pages(
-        reduce_duplicates(made(ORDERS, doubled), cursor="at"), RereadPage(), lanes=2, event_bytes_max=LIMIT
-    )
-
-    assert Counter(row["id"] for draft in drafts for row in drafted(draft)) == dict.fromkeys(range(6), 1)
 
 
 @pytest.mark.parametrize("lanes", [1, 4])
@@ -360,7 +364,7 @@ def test_a_page_without_a_cursor_column_cannot_be_cut_by_cursor() -> None:
         boundary(rows, kind, 0)
     with pytest.raises(PageRefusedError, match="at is NULL"):
         boundary(rows, replace(kind, cursor="at"), 1)
-    assert boundary(rows, RereadPage(), 0) == RereadPage()
+    assert boundary(rows, RereadPage(), 0) == remainder(rows, RereadPage(), 0) == RereadPage()
 
 
 @pytest.mark.parametrize("after", [1, 5000])

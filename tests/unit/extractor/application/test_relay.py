@@ -120,3 +120,19 @@ async def test_an_event_over_the_servers_limit_holds_its_lane_and_no_other(bench
     assert (await stored(bench)).last_sequence == 0
     bench.stream.event_bytes_max = 1_000_000
     assert (await relay.publish_some()).count > 0
+
+
+async def test_an_idle_relay_notices_that_its_database_was_restored(bench: Bench) -> None:
+    relay = await bench.lane_relay()
+    older = await stored(bench)
+    while not (await relay.publish_some()).idle:
+        pass
+    assert (await stored(bench)).last_sequence > older.last_sequence
+    bench.store.cursors[NAME, Lane(0)].cursor = older
+    bench.stream.purge(NAME, lane=Lane(0))
+    assert not (await relay.publish_some()).stored, "it must read its cursor again"
+    relay.cursor = await stored(bench)
+    while not (await relay.publish_some()).idle:
+        pass
+    assert (await stored(bench)).last_sequence == bench.sequence
+    assert await bench.stream.last_message(NAME, Lane(0)) is not None

@@ -8,11 +8,12 @@ from datetime import timedelta
 import pytest
 from tests.unit.extractor.application.bench import NAME, Bench
 
+from qupersync_extractor.application import relaying
 from qupersync_extractor.application.relaying import Bell, PipelineRelay
 from qupersync_extractor.application.troubles import Troubles
 from qupersync_extractor.domain.records import RelayCursor
 from qupersync_shared.kernel.errors import DatabaseUnavailableError
-from qupersync_shared.kernel.ids import Lane
+from qupersync_shared.kernel.ids import Lane, PipelineName
 from qupersync_shared.runtime.lifecycle import Stop
 
 
@@ -41,9 +42,12 @@ def pipeline_relay(bench: Bench, *, lease_seconds: float = 0.15) -> PipelineRela
 async def serving(relay: PipelineRelay) -> AsyncIterator[asyncio.Task[None]]:
     stop = Stop()
     task = asyncio.create_task(relay.serve(stop))
+    listening = asyncio.create_task(relay.bell.listen(relay.outbox))
     try:
         yield task
     finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
         stop.request()
         relay.bell.ring()
         async with asyncio.timeout(5):
@@ -157,7 +161,38 @@ async def test_a_stream_that_is_gone_is_declared_again(bench: Bench) -> None:
 
 async def test_a_ring_before_the_first_wait_is_not_lost() -> None:
     bell, event = Bell(), asyncio.Event()
-    bell.admit(event)
+    bell.admit(NAME, event)
     bell.ring()
     async with asyncio.timeout(1):
         await bell.wait(event, 60)
+
+
+async def test_a_bell_wakes_the_lanes_of_one_pipeline_only() -> None:
+    bell, mine, theirs = Bell(), asyncio.Event(), asyncio.Event()
+    bell.admit(NAME, mine)
+    bell.admit(PipelineName("others"), theirs)
+    bell.ring([NAME])
+    assert mine.is_set()
+    assert not theirs.is_set()
+    bell.ring()
+    assert theirs.is_set()
+    bell.forget(NAME, mine)
+    mine.clear()
+    bell.ring()
+    assert not mine.is_set()
+
+
+async def test_records_that_nobody_was_told_of_are_found(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def deaf(_: float) -> frozenset[PipelineName]:
+        await asyncio.sleep(0.01)
+        return frozenset()
+
+    monkeypatch.setattr(relaying, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(bench.outbox, "next_committed", deaf)
+    relay = pipeline_relay(bench)
+    async with serving(relay):
+        await until(lambda: published(bench))
+        bench.insert(99)
+        bench.pass_time(timedelta(minutes=2))
+        await bench.use_case().run()
+        await until(lambda: published(bench))

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from tests.unit.extractor.application.bench import NAME, START, Bench, Hourly, TestClock
 
-from qupersync_extractor.application import serving
-from qupersync_extractor.application.ports import ReadRequest
+from qupersync_extractor.application import asking, serving
+from qupersync_extractor.application.ports import Asked, ReadRequest, RunRequest
 from qupersync_extractor.application.serving import Appointments, PipelineService, Wanted
 from qupersync_extractor.domain.planning import ForcedMode
 from qupersync_shared.contracts.envelope import Mode
@@ -19,6 +19,7 @@ from qupersync_shared.kernel.errors import (
     SourceUnavailableError,
     StreamUnavailableError,
 )
+from qupersync_shared.kernel.ids import PipelineName
 from qupersync_shared.runtime.lifecycle import Stop
 from qupersync_shared.runtime.retry import Backoff
 
@@ -29,6 +30,7 @@ HOUR = timedelta(hours=1)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(serving, "LEASED_ELSEWHERE_SECONDS", 0.01)
+    monkeypatch.setattr(asking, "POLL_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -45,12 +47,13 @@ def quickly(service: PipelineService) -> PipelineService:
 async def served(service: PipelineService) -> AsyncIterator[asyncio.Task[None]]:
     stop = Stop()
     task = asyncio.create_task(service.serve(stop))
+    listening = asyncio.create_task(service.board.listen(stop))
     try:
         yield task
     finally:
         stop.request()
         async with asyncio.timeout(5):
-            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.gather(task, listening, return_exceptions=True)
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -92,18 +95,22 @@ async def test_a_triggered_run_that_fails_is_made_later_in_the_mode_it_was_asked
         await until(lambda: snapshots(bench) == 2)
 
 
-async def test_a_request_taken_while_another_extractor_works_is_not_forgotten(bench: Bench) -> None:
-    async with served(bench.service()):
-        await until(lambda: snapshotted(bench))
+async def test_a_request_that_comes_while_another_extractor_works_is_not_forgotten(bench: Bench) -> None:
+    service = bench.service()
+    async with served(service):
+        await rested(service)
         token = await bench.registry.acquire(NAME, "other", 60)
         assert token is not None
         await bench.registry.request_run(NAME, "snapshot")
-        await until(lambda: not bench.store.pipelines[NAME].run_requested)
+        await until(lambda: bench.board.asked(NAME).run)
         await bench.registry.release(NAME, token)
         await until(lambda: snapshots(bench) == 2)
+        await until(lambda: not bench.store.pipelines[NAME].run_requested)
+        await rested(service)
+    assert snapshots(bench) == 2
 
 
-async def test_a_request_that_could_not_be_served_is_handed_back_at_the_end(bench: Bench) -> None:
+async def test_a_request_that_could_not_be_served_stays_for_who_comes_next(bench: Bench) -> None:
     service = quickly(bench.service())
     async with served(service):
         await until(lambda: snapshotted(bench))
@@ -294,8 +301,66 @@ def test_an_appointment_survives_a_clock_that_is_put_back() -> None:
     assert appointments.take()
 
 
-def test_a_later_request_never_weakens_an_earlier_one() -> None:
-    wanted = Wanted().also(ForcedMode.SNAPSHOT).also(None).also(ForcedMode.INCREMENTAL)
-    assert wanted == Wanted(asked=True, forced=ForcedMode.SNAPSHOT)
+async def test_a_process_that_dies_in_a_requested_run_leaves_the_request(bench: Bench) -> None:
+    await bench.use_case().run()
+    bench.pass_time(timedelta(minutes=1))
+    bench.insert(1, 2, 3)
+    bench.pass_time(timedelta(minutes=1))
+    await bench.registry.request_run(NAME, "incremental")
+    reading = asyncio.Event()
+
+    def die(_: ReadRequest) -> None:
+        reading.set()
+        raise SourceUnavailableError("its process is gone in the same moment")
+
+    bench.source.before_read = die
+    service = bench.service()
+    async with served(service) as task:
+        await asyncio.wait_for(reading.wait(), 10)
+        task.cancel()
+    bench.source.before_read = None
+    assert bench.store.pipelines[NAME].run_requested
+    async with served(bench.service()):
+        await until(lambda: not bench.store.pipelines[NAME].run_requested)
+    assert bench.sent_ids() == {1, 2, 3}
+
+
+async def test_a_request_that_comes_while_a_run_works_is_a_run_of_its_own(bench: Bench) -> None:
+    await bench.registry.request_run(NAME, None)
+    request = await bench.registry.run_request(NAME)
+    assert request is not None
+    await bench.registry.request_run(NAME, "snapshot")
+    await bench.registry.run_made(NAME, request)
+    later = await bench.registry.run_request(NAME)
+    assert later is not None
+    assert later.mode == "snapshot"
+
+
+async def test_an_idle_pipeline_asks_the_database_nothing_of_its_own(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    look = bench.registry.run_request
+
+    async def counted(pipeline: PipelineName) -> RunRequest | None:
+        nonlocal looks
+        looks += 1
+        return await look(pipeline)
+
+    monkeypatch.setattr(bench.registry, "run_request", counted)
+    service = bench.service()
+    async with served(service):
+        await rested(service)
+        await until(lambda: bench.board.asked(NAME) == Asked())
+        before = looks
+        seen = bench.store._requests
+        await bench.store._until(lambda: bench.store._requests != seen, 0.2)  # nobody asks for anything
+        assert looks == before
+        await bench.registry.request_run(NAME, "snapshot")
+        await until(lambda: snapshots(bench) == 2)
+    assert looks > before
+
+
+def test_a_wanted_run_knows_its_cause() -> None:
     assert Wanted().cause == "schedule"
-    assert wanted.cause == "request"
+    assert Wanted(asked=True, forced=ForcedMode.SNAPSHOT).cause == "request"

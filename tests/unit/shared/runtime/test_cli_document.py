@@ -1,5 +1,6 @@
 """The status document, decided by pure functions."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -7,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from qupersync_shared.contracts.envelope import BatchEnvelope, Mode
+from qupersync_shared.contracts.places import StreamPlaces
 from qupersync_shared.contracts.progress import LaneProgress, ProcessHeartbeat
 from qupersync_shared.runtime.cli.document import assemble, merge, nats_part
 from qupersync_shared.runtime.cli.nats_status import NatsFacts, Process, StreamFacts
@@ -232,3 +234,63 @@ def test_a_missing_and_a_full_stream_are_reasons() -> None:
         at=NOON, processes=running, streams={"cost": StreamFacts(messages=1, bytes=990, bytes_max=1000, last={})}
     )
     assert "its stream is full: 990 of 1000 bytes" in document(nats_part(["cost"], full))["reason"]
+
+
+def relaying(alive: bool, *, relays: bool = True) -> dict[str, Any]:
+    return {"role": "extractor", "alive": alive, "relays": relays}
+
+
+@pytest.mark.parametrize(
+    ("processes", "seconds", "words"),
+    [
+        ((relaying(alive=True),), 60.0, None),
+        ((), 5.0, None),
+        ((), 60.0, "nobody relays"),
+        ((relaying(alive=False),), 60.0, "nobody relays"),
+        ((relaying(alive=True, relays=False),), 60.0, "nobody relays"),
+        ((relaying(alive=True),), 600.0, "although a relay is alive"),
+    ],
+)
+def test_an_outbox_that_nobody_relays_is_a_reason(
+    processes: tuple[dict[str, Any], ...], seconds: float, words: str | None
+) -> None:
+    waiting = {"cost": {"state": "live", "lag": {"outbox_seconds": seconds, "outbox_records": 3}}}
+    found = document(StatusPart(pipelines=waiting, processes=processes))
+    assert found["reason"] is None if words is None else words in found["reason"]
+
+
+def test_what_a_stream_can_be_replayed_from_is_shown() -> None:
+    unknown = document(nats_part(["cost"], facts(published(7), lanes=(applied(7),))))
+    assert unknown["pipelines"]["cost"]["stream"]["replayable_since"] is None
+    assert "not known" in unknown["pipelines"]["cost"]["stream"]["not_rebuildable"]
+    told = StreamPlaces(pipeline="cost", stream_made_at=NOON, replayable_since=NOON - timedelta(hours=2))
+    known = replace(facts(published(7), lanes=(applied(7),)), places={"cost": told})
+    stream = document(nats_part(["cost"], known))["pipelines"]["cost"]["stream"]
+    assert stream == {
+        "messages": 9,
+        "bytes": 900,
+        "bytes_max": 1000,
+        "replayable_since": "2026-01-02T10:00:00.000+00:00",
+        "not_rebuildable": None,
+        "held_by": [],
+    }
+
+
+def test_what_waits_degrades_a_pipeline_and_names_the_command() -> None:
+    lanes = (
+        applied(4, quarantined=2, altered=1),
+        applied(4, lane=1, quarantined=1, dead_letters=1),
+        applied(4, group="other"),
+    )
+    part = nats_part(["cost"], facts(published(4), published(4, lane=1), lanes=lanes))
+    entry = document(part, StatusPart(pipelines={"cost": {"state": "live"}}))["pipelines"]["cost"]
+    assert entry["state"] == "degraded"
+    assert entry["reason"] == (
+        "3 rows in quarantine (see `qupersync quarantine list -p cost`) and "
+        "1 dead letter (see `qupersync dead-letters list -p cost`)"
+    )
+    assert entry["parked"] == {
+        "main": {"quarantined": 3, "dead_letters": 1, "altered": 1},
+        "other": {"quarantined": 0, "dead_letters": 0, "altered": 0},
+    }
+    assert [lane["groups"]["main"]["quarantined"] for lane in entry["lanes"]] == [2, 1]

@@ -1,7 +1,9 @@
 """What the extractor does when a loader asks: each answer comes after its commit."""
 
 from qupersync_extractor.application.ports import Registry
-from qupersync_shared.contracts.commands import Accepted, ForkReport, SnapshotRequest
+from qupersync_extractor.application.rereads import Rereads
+from qupersync_extractor.domain.rereads import Reread, SpanOrder, WantedKeys, WantedSpan
+from qupersync_shared.contracts.commands import Accepted, ForkReport, RereadRequest, SnapshotRequest
 from qupersync_shared.kernel.errors import TerminalError
 from qupersync_shared.kernel.ids import Log, PipelineName
 
@@ -22,3 +24,30 @@ async def accept_fork_report(registry: Registry, report: ForkReport) -> Accepted
     await registry.report_fork(PipelineName(report.pipeline), Log(report.log))
     await registry.request_run(PipelineName(report.pipeline), None)
     return Accepted()
+
+
+async def accept_reread_request(rereads: Rereads, request: RereadRequest) -> Accepted:
+    """Keeps the request until the extractor has read what it names; the same id twice is one reread."""
+    if not await rereads.request(reread_of(request)):
+        raise TerminalError(f"there is no pipeline {request.pipeline!r} here")
+    return Accepted()
+
+
+def reread_of(request: RereadRequest) -> Reread:
+    """The request as the extractor keeps it; whether its keys fit the source shows when they are read."""
+    wanted: WantedKeys | WantedSpan
+    if request.cursor_span is not None:
+        span = request.cursor_span
+        wanted = WantedSpan(by=SpanOrder.CURSOR, after=span.after, upto=span.upto)
+    elif request.key_span is not None:
+        wanted = WantedSpan(by=SpanOrder.KEY, after=request.key_span.after, upto=request.key_span.upto)
+    else:
+        wanted = WantedKeys(keys=request.keys)
+    return Reread(
+        id=request.id,
+        pipeline=PipelineName(request.pipeline),
+        group=request.group,
+        reason=request.reason,
+        wanted=wanted,
+        redrives=request.redrives,
+    )

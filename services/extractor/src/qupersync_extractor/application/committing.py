@@ -1,13 +1,25 @@
 """The page transaction: records of every lane, cursor and sequence, all or nothing (promise O)."""
 
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from qupersync_extractor.application.pages import PageDraft
-from qupersync_extractor.application.ports import UnitOfWorkFactory, WithheldRow
-from qupersync_extractor.domain.extraction import Extraction, SnapshotPage, commit_page
+from qupersync_extractor.application.ports import UnitOfWork, UnitOfWorkFactory
+from qupersync_extractor.application.quarantine import WithheldRow
+from qupersync_extractor.application.withheld import settled
+from qupersync_extractor.domain.extraction import (
+    Extraction,
+    HeartbeatPage,
+    IncrementalPage,
+    PageKind,
+    RereadPage,
+    SnapshotPage,
+    commit_page,
+)
 from qupersync_extractor.domain.pipeline import Pipeline
 from qupersync_extractor.domain.records import OutboxRecord
+from qupersync_extractor.domain.rereads import Reread
 from qupersync_shared.contracts.envelope import EVENT_TYPE, EVENT_VERSION, GENERATION_HEADER, BatchEnvelope, Mode
 from qupersync_shared.contracts.schema import RowSchema
 from qupersync_shared.contracts.subjects import lane_subject
@@ -41,6 +53,30 @@ def _check_headers(headers: dict[str, str]) -> None:
         )
 
 
+def _attributes(kind: PageKind, after: Extraction) -> dict[str, Any]:
+    """What the envelope says of the page that is particular to its kind."""
+    match kind:
+        case SnapshotPage():
+            return {
+                "snapshot_id": kind.snapshot_id,
+                "snapshot_first": kind.after is None,
+                "snapshot_last": kind.upto is None,
+                "range_from": kind.after,
+                "range_to": kind.upto,
+            }
+        case RereadPage():
+            return {
+                "range_from": kind.after,
+                "range_to": kind.upto,
+                "range_complete": kind.complete,
+                "redrives": kind.redrives,
+            }
+        case IncrementalPage():
+            return {"after": kind.after}
+        case HeartbeatPage():
+            return {"after": after.cursor}  # it was read from nowhere: a position to the same position
+
+
 class PageCommitter:
     """Commits drafts of one pipeline, in the order it is given them."""
 
@@ -49,8 +85,11 @@ class PageCommitter:
         self._unit_of_work = unit_of_work
         self._clock = clock
 
-    async def commit(self, draft: PageDraft, context: RunContext) -> Extraction:
-        """The state after the page; TransientError when somebody else moved on and the page must be thrown away."""
+    async def commit(self, draft: PageDraft, context: RunContext, *, rereads: SequenceOf[Reread] = ()) -> Extraction:
+        """The state after the page; TransientError when somebody else moved on and the page must be thrown away.
+
+        How far `rereads` have come with this page is stored with it.
+        """
         now = self._clock.now()
         ids = {body.lane: EventId(uuid7()) for body in draft.bodies}
         async with self._unit_of_work() as work:
@@ -61,12 +100,23 @@ class PageCommitter:
                 raise TransientError(f"a page of {self._pipeline.name} is out of date: {error}") from error
             records = self._records(draft, context, before, after, ids)
             await work.outbox.add(records)
-            withheld = self._withheld(draft, ids)
-            if withheld:
-                await work.quarantine.add(withheld)
+            await self._settle_quarantine(work, draft, context, ids)
+            if rereads:
+                await work.rereads.save(rereads)
             await work.extractions.save(after)
             await work.commit()
         return after
+
+    async def _settle_quarantine(
+        self, work: UnitOfWork, draft: PageDraft, context: RunContext, ids: dict[Lane, EventId]
+    ) -> None:
+        waiting = await work.quarantine.unresolved(self._pipeline.name)
+        found = settled(waiting, draft, context.schema)
+        if found:
+            await work.quarantine.resolve(self._pipeline.name, found)
+        withheld = self._withheld(draft, ids)
+        if withheld:
+            await work.quarantine.add(withheld)
 
     def _records(
         self,
@@ -76,8 +126,7 @@ class PageCommitter:
         after: Extraction,
         ids: dict[Lane, EventId],
     ) -> list[OutboxRecord]:
-        kind = draft.kind
-        snapshot = kind if isinstance(kind, SnapshotPage) else None
+        told = _attributes(draft.kind, after)
         records = []
         for body in draft.bodies:
             envelope = BatchEnvelope(
@@ -93,13 +142,9 @@ class PageCommitter:
                 sequence=after.sequence,
                 previous_id=before.lane_ids.get(body.lane),
                 mode=context.mode,
-                snapshot_id=snapshot.snapshot_id if snapshot else None,
-                snapshot_first=snapshot is not None and snapshot.after is None,
-                snapshot_last=snapshot is not None and snapshot.upto is None,
+                **told,
                 row_count=body.rows,
                 key_columns=self._pipeline.key,
-                range_from=snapshot.after if snapshot else None,
-                range_to=snapshot.upto if snapshot else None,
                 withheld_keys=body.withheld,
                 position=after.cursor,
                 honest_time=after.completed_at,

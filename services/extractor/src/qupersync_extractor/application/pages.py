@@ -8,17 +8,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qupersync_extractor.domain.extraction import IncrementalPage, PageKind, SnapshotPage
+from qupersync_extractor.domain.extraction import IncrementalPage, PageKind, RereadPage, SnapshotPage
 from qupersync_extractor.domain.ordering import key_order, scalar_order
 from qupersync_shared.contracts.payload import checksum, encode
-from qupersync_shared.contracts.schema import SLOT_COLUMN, RowSchema
+from qupersync_shared.contracts.schema import GONE_COLUMN, SLOT_COLUMN, RowSchema
 from qupersync_shared.contracts.slots import canonical_keys, canonical_texts, key_at, scalar_at, slots_of
+from qupersync_shared.contracts.types import LogicalType
 from qupersync_shared.kernel.errors import PageRefusedError
 from qupersync_shared.kernel.ids import Lane
 from qupersync_shared.kernel.positions import Key, Position, encode_key, encode_position
 
 HEADER_BYTES = 4096
+_OTHER_KEY = (
+    "Keys with control characters or another collation cannot be paged: choose another key, or normalise it in a query"
+)
 _SLOT_FIELD = pa.field(SLOT_COLUMN, pa.int16(), nullable=False)
+_GONE_FIELD = pa.field(GONE_COLUMN, pa.bool_(), nullable=False)
+_REDRIVE_BYTES = 40  # an id in the headers, with its comma
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,52 +40,88 @@ class LaneBody:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageDraft:
-    """A page ready to be committed: one body for every lane."""
+    """A page ready to be committed: one body for every lane. `content` is what they say together."""
 
     kind: PageKind
     bodies: tuple[LaneBody, ...]
     rows: int
     bytes: int
+    content: "Rows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """The rows of one read with their canonical keys; `duplicates` counts rows that were reduced away."""
+    """The rows of one read with their canonical keys; `duplicates` counts rows that were reduced away.
+
+    `gone`, where it is set, says of each row whether it is only a key that the source no longer has.
+    """
 
     batch: pa.RecordBatch
     canonical: pa.Array
     schema: RowSchema
     duplicates: int = 0
+    gone: pa.Array | None = None
 
     @property
     def count(self) -> int:
         return int(self.batch.num_rows)
 
     def slice(self, start: int, count: int) -> "Rows":
-        return replace(self, batch=self.batch.slice(start, count), canonical=self.canonical.slice(start, count))
+        return replace(
+            self,
+            batch=self.batch.slice(start, count),
+            canonical=self.canonical.slice(start, count),
+            gone=None if self.gone is None else self.gone.slice(start, count),
+        )
 
     def key(self, index: int) -> Key:
         return key_at(self.batch, self.schema, index)
+
+    def here(self) -> pa.Array:
+        """The canonical keys of rows that the source has."""
+        return self.canonical if self.gone is None else self.canonical.filter(pc.invert(self.gone))
+
+
+def with_gone(rows: Rows, keys: Rows) -> Rows:
+    """The rows, and after them those of `keys` that they do not hold, as gone."""
+    if keys.count == 0:
+        return rows
+    absent = keys.canonical.filter(pc.invert(pc.is_in(keys.canonical, value_set=rows.canonical)))
+    if len(absent) == 0:
+        return rows
+    lost = keys.batch.filter(pc.is_in(keys.canonical, value_set=absent))
+    batch = pa.Table.from_batches([rows.batch, lost]).combine_chunks().to_batches()[0]
+    flags = np.arange(batch.num_rows) >= rows.count
+    return replace(
+        rows, batch=batch, canonical=pa.concat_arrays([rows.canonical, absent]), gone=pa.array(flags, pa.bool_())
+    )
 
 
 def whole_rows(batch: pa.RecordBatch, schema: RowSchema, *, cursor: str | None, full: bool) -> Rows | None:
     """The rows of a read that may be followed by more (`full`) without its last group, which may be incomplete.
 
-    A group is what shares key (and, in a read by cursor, cursor value). None when the whole read is one group: it must
-    be read again with a greater limit. An empty read is whole.
+    A group is what shares key (and, in a read by cursor, cursor value), whether or not the source tells upper from
+    lower case: a read after one of two keys that it takes for equal would pass over the other. None when the whole read
+    is one group: it must be read again with a greater limit. An empty read is whole.
     """
-    canonical = canonical_keys(batch, schema)
-    rows = Rows(batch=batch, canonical=canonical, schema=schema)
+    rows = Rows(batch=batch, canonical=canonical_keys(batch, schema), schema=schema)
     if not full or rows.count == 0:
         return rows
-    same = pc.equal(canonical, canonical[rows.count - 1])
+    parts = [_without_case(batch.column(column.name), column.type) for column in schema.key_columns]
     if cursor is not None:
-        column = batch.column(cursor)
-        same = pc.and_(same, pc.equal(column, column[rows.count - 1]))
-    others = np.flatnonzero(~same.to_numpy(zero_copy_only=False))
+        parts.append(batch.column(cursor))
+    same = np.ones(rows.count, bool)
+    for part in parts:
+        same &= pc.equal(part, part[rows.count - 1]).to_numpy(zero_copy_only=False)
+    others = np.flatnonzero(~same)
     if len(others) == 0:
         return None
     return rows.slice(0, int(others[-1]) + 1)
+
+
+def _without_case(values: pa.Array, logical: LogicalType) -> pa.Array:
+    """A key column's values, of texts what is left of them when neither trailing blanks nor case count."""
+    return pc.utf8_lower(canonical_texts(values, logical)) if logical.is_text else values
 
 
 def reduce_duplicates(rows: Rows, *, cursor: str | None) -> Rows:
@@ -116,14 +158,18 @@ def check_ascending(rows: Rows, *, after: Key | None, upto: Key | None) -> None:
         raise PageRefusedError(
             f"key {_show(rows.key(broken + 1))} follows {_show(rows.key(broken))}: "
             "source and target order keys differently",
-            cure="Keys with control characters or another collation cannot be paged: choose another key, "
-            "or normalise it in a query",
+            cure=_OTHER_KEY,
         )
     first, last = rows.key(0), rows.key(rows.count - 1)
     if after is not None and not key_order(first) > key_order(after):
-        raise PageRefusedError(f"key {_show(first)} was read after {_show(after)}", cure="Choose another key")
+        raise PageRefusedError(
+            f"key {_show(first)} was read after {_show(after)}: source and target order keys differently",
+            cure=_OTHER_KEY,
+        )
     if upto is not None and key_order(last) > key_order(upto):
-        raise PageRefusedError(f"key {_show(last)} lies beyond {_show(upto)}", cure="Choose another key")
+        raise PageRefusedError(
+            f"key {_show(last)} lies beyond {_show(upto)}: source and target order keys differently", cure=_OTHER_KEY
+        )
 
 
 def draft_pages(rows: Rows, kind: PageKind, *, lanes: int, event_bytes_max: int) -> list[PageDraft]:
@@ -143,10 +189,21 @@ def empty_draft(schema: RowSchema, kind: PageKind, *, lanes: int) -> PageDraft:
 def boundary(rows: Rows, kind: PageKind, index: int) -> PageKind:
     """The kind of the page that ends with row `index` of a page of this kind."""
     match kind:
-        case SnapshotPage():
+        case SnapshotPage() | RereadPage(complete=True):
             return replace(kind, upto=rows.key(index))
         case IncrementalPage():
-            return IncrementalPage(upto=_position(rows, kind, index), cursor=kind.cursor)
+            return IncrementalPage(upto=_position(rows, kind, index), after=kind.after, cursor=kind.cursor)
+        case _:
+            return kind
+
+
+def remainder(rows: Rows, kind: PageKind, index: int) -> PageKind:
+    """The kind of the page that begins after row `index` of a page of this kind."""
+    match kind:
+        case SnapshotPage() | RereadPage(complete=True):
+            return replace(kind, after=rows.key(index))
+        case IncrementalPage():
+            return replace(kind, after=_position(rows, kind, index))
         case _:
             return kind
 
@@ -160,12 +217,14 @@ def _draft(rows: Rows, slots: np.ndarray, kind: PageKind, lanes: int, limit: int
         return [_withhold(rows, slots, kind, lanes, room)]
     middle = rows.count // 2
     first = _draft(rows.slice(0, middle), slots[:middle], boundary(rows, kind, middle - 1), lanes, limit)
-    rest_kind = replace(kind, after=rows.key(middle - 1)) if isinstance(kind, SnapshotPage) else kind
+    rest_kind = remainder(rows, kind, middle - 1)
     return first + _draft(rows.slice(middle, rows.count - middle), slots[middle:], rest_kind, lanes, limit)
 
 
 def _encode(rows: Rows, slots: np.ndarray, kind: PageKind, lanes: int, limit: int) -> tuple[PageDraft, bool]:
     batch = rows.batch.append_column(_SLOT_FIELD, pa.array(slots, pa.int16()))
+    if rows.gone is not None:
+        batch = batch.append_column(_GONE_FIELD, rows.gone)
     lane_of = slots % lanes
     bodies = []
     for lane in range(lanes):
@@ -173,7 +232,8 @@ def _encode(rows: Rows, slots: np.ndarray, kind: PageKind, lanes: int, limit: in
         body = encode(part)
         bodies.append(LaneBody(lane=Lane(lane), rows=part.num_rows, body=body, checksum=checksum(body)))
     size = max(len(body.body) for body in bodies)
-    draft = PageDraft(kind=kind, bodies=tuple(bodies), rows=rows.count, bytes=sum(len(b.body) for b in bodies))
+    total = sum(len(b.body) for b in bodies)
+    draft = PageDraft(kind=kind, bodies=tuple(bodies), rows=rows.count, bytes=total, content=rows)
     return draft, size > limit
 
 
@@ -197,7 +257,10 @@ def _boundary_bytes(kind: PageKind) -> int:
         case SnapshotPage():
             ends = [encode_key(key) for key in (kind.after, kind.upto) if key is not None]
         case IncrementalPage():
-            ends = [encode_position(kind.upto)]
+            ends = [encode_position(end) for end in (kind.after, kind.upto) if end is not None]
+        case RereadPage():
+            ends = [encode_key(key) for key in (kind.after, kind.upto) if key is not None]
+            ends += ["x" * _REDRIVE_BYTES] * len(kind.redrives)
         case _:
             ends = []
     return sum(len(quote(end)) for end in ends)

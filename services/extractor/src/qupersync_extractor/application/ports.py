@@ -1,5 +1,6 @@
 """What the use cases need from outside. Each port has an in-memory adapter and one conformance suite."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +9,8 @@ from typing import Protocol, Self
 
 import pyarrow as pa
 
+from qupersync_extractor.application.quarantine import SourceQuarantine
+from qupersync_extractor.application.rereads import RereadQueue
 from qupersync_extractor.domain.extraction import Extraction
 from qupersync_extractor.domain.pipeline import Relation
 from qupersync_extractor.domain.records import OutboxRecord, RelayCursor
@@ -130,22 +133,6 @@ class OutboxWriter(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WithheldRow:
-    """A single row over the event limit, kept out of its event with its key listed there."""
-
-    pipeline: PipelineName
-    key: str
-    reason: str
-    event_id: EventId
-
-
-class SourceQuarantine(Protocol):
-    """Rows that no event can carry, inside a unit of work."""
-
-    async def add(self, rows: SequenceOf[WithheldRow]) -> None: ...
-
-
 class UnitOfWork(Protocol):
     """One transaction: nothing is kept unless `commit` was awaited; leaving without it rolls back.
 
@@ -159,6 +146,8 @@ class UnitOfWork(Protocol):
     def outbox(self) -> OutboxWriter: ...
     @property
     def quarantine(self) -> SourceQuarantine: ...
+    @property
+    def rereads(self) -> RereadQueue: ...
 
     async def commit(self) -> None: ...
 
@@ -183,6 +172,22 @@ class Registration:
     owner: str | None
     trouble: str | None
     state: Extraction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """A run that was asked for, in this mode (incremental, snapshot or None); `ticket` tells it from later ones."""
+
+    mode: str | None
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is asked of a pipeline and has not been done yet."""
+
+    run: bool = False
+    rereads: bool = False
 
 
 class Registry(Protocol):
@@ -214,8 +219,20 @@ class Registry(Protocol):
         """Asks for a run now; `mode` is incremental, snapshot or None. Wakes the extractors."""
         ...
 
-    async def take_request(self, pipeline: PipelineName) -> tuple[bool, str | None]:
-        """Whether a run was asked for since the last call, and in which mode; forgets it."""
+    async def run_request(self, pipeline: PipelineName) -> RunRequest | None:
+        """The run that was asked for and has not been made yet."""
+        ...
+
+    async def run_made(self, pipeline: PipelineName, request: RunRequest) -> None:
+        """Forgets the request, unless another one came since."""
+        ...
+
+    async def asked_for(self) -> Mapping[PipelineName, Asked]:
+        """What is asked of which pipelines: one cheap query for all of them."""
+        ...
+
+    async def wait_for_request(self, seconds: float) -> None:
+        """Returns when something was asked of any pipeline, or after `seconds`."""
         ...
 
     async def wish_snapshot(self, pipeline: PipelineName, *, reason: str, restart: bool) -> bool:
@@ -274,6 +291,17 @@ class OutboxReader(Protocol):
 
     async def wait(self, seconds: float) -> None:
         """Returns when new records were committed, or after `seconds`."""
+        ...
+
+    async def next_committed(self, seconds: float) -> frozenset[PipelineName] | None:
+        """The pipelines that got records since the last call; none after `seconds`, None where that is not known.
+
+        One caller a process: what it is told is not told again.
+        """
+        ...
+
+    async def behind(self) -> frozenset[PipelineName]:
+        """The pipelines with a lane whose relay cursor is not at the log's end; one cheap query for all of them."""
         ...
 
 

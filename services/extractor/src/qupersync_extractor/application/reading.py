@@ -1,48 +1,98 @@
 """Reading pages of one relation: limits that adapt, groups that are never split, one page read ahead."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from qupersync_extractor.application.pages import PageDraft, Rows, check_ascending, draft_pages, reduce_duplicates
+import pyarrow as pa
+
+from qupersync_extractor.application.budget import ByteBudget, Reservation
+from qupersync_extractor.application.key_lists import key_rows
+from qupersync_extractor.application.pages import (
+    PageDraft,
+    Rows,
+    check_ascending,
+    draft_pages,
+    reduce_duplicates,
+    with_gone,
+)
 from qupersync_extractor.application.pages import whole_rows as without_last_group
-from qupersync_extractor.application.ports import CursorRange, KeyRange, ReadRequest, Source
-from qupersync_extractor.domain.extraction import PageKind, SnapshotPage
+from qupersync_extractor.application.ports import CursorRange, KeyList, KeyRange, ReadRequest, Source
+from qupersync_extractor.domain.extraction import PageKind, RereadPage, SnapshotPage
 from qupersync_extractor.domain.pipeline import Pipeline
 from qupersync_extractor.domain.sizing import PageSizer
 from qupersync_shared.contracts.schema import RowSchema
+from qupersync_shared.contracts.slots import canonical_keys
 from qupersync_shared.kernel.errors import PageRefusedError
+from qupersync_shared.kernel.positions import Key
 
 _LIMIT_MAX = 50_000_000
+_KEYS_MAX = 512  # every source takes as many in one statement, of keys as wide as PostgreSQL's are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadPage:
-    """The rows of one read; `last` when nothing follows in the range."""
+    """The rows of one read; `last` when nothing follows in the range. A read by key answers the first `keys`."""
 
     rows: Rows
     last: bool
+    keys: int = 0
+    memory: Reservation | None = None
+
+    def done(self) -> None:
+        """The page is committed, or given up: its memory is for others. Before anything else is waited for."""
+        if self.memory is not None:
+            self.memory.release()
 
 
 class PageReader:
     """Reads and drafts the pages of one pipeline, remembering what their sizes taught."""
 
     def __init__(
-        self, pipeline: Pipeline, source: Source, sizer: PageSizer, *, room: Callable[[], Awaitable[None]]
+        self,
+        pipeline: Pipeline,
+        source: Source,
+        sizer: PageSizer,
+        *,
+        room: Callable[[], Awaitable[None]],
+        budget: ByteBudget | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._source = source
         self._sizer = sizer
         self._event_bytes_max = sizer.event_bytes_max
         self._room = room
+        self._budget = budget
 
     def fit(self, event_bytes_max: int) -> None:
         """Keeps events within what the server takes, too."""
         self._sizer = replace(self._sizer, event_bytes_max=min(self._event_bytes_max, event_bytes_max))
 
     async def read(self, schema: RowSchema, wanted: CursorRange | KeyRange) -> ReadPage:
-        """The next rows of the range, never half a group of duplicates; waits for room in the outbox first."""
+        """The next rows of the range, never half a group of duplicates; waits for room in outbox and memory first."""
+        return await self._within_limits(lambda: self._read(schema, wanted))
+
+    async def read_keys(self, schema: RowSchema, keys: Sequence[Key]) -> ReadPage:
+        """What the source has of the first of these keys, as many as one read takes, at least one.
+
+        Keys that it does not have are rows that are `gone`. The keys are fitted, and none stands twice.
+        """
+        return await self._within_limits(lambda: self._read_keys(schema, keys))
+
+    async def _within_limits(self, reading: Callable[[], Awaitable[ReadPage]]) -> ReadPage:
         await self._room()
+        memory = await self._budget.reserve(self._sizer.expected_bytes) if self._budget is not None else None
+        try:
+            page = await reading()
+        except BaseException:
+            if memory is not None:
+                memory.release()
+            raise
+        if memory is not None:
+            memory.fit(page.rows.batch.nbytes)
+        return replace(page, memory=memory)
+
+    async def _read(self, schema: RowSchema, wanted: CursorRange | KeyRange) -> ReadPage:
         cursor = wanted.cursor if isinstance(wanted, CursorRange) else None
         limit = self._sizer.rows + 1
         while True:
@@ -53,10 +103,36 @@ class PageReader:
             if rows is not None:
                 return ReadPage(rows=rows, last=not full)
             if limit >= _LIMIT_MAX:
-                raise PageRefusedError(
-                    f"more than {limit} rows share one key", cure="Choose a key that tells the rows apart"
-                )
+                raise _too_many(limit)
             limit *= 2
+
+    @property
+    def keys_max(self) -> int:
+        """How many keys one read by key takes: as many as rows fit into a page, if each has one."""
+        return min(_KEYS_MAX, self._sizer.rows)
+
+    async def _read_keys(self, schema: RowSchema, keys: Sequence[Key]) -> ReadPage:
+        count = min(len(keys), self.keys_max)
+        limit = max(self._sizer.rows, count) + 1
+        while True:
+            wanted = KeyList(keys=tuple(keys[:count]))
+            request = ReadRequest(relation=self._pipeline.relation, schema=schema, range=wanted, limit=limit)
+            batch = await self._source.read(request)
+            if batch.num_rows < limit:
+                rows = await asyncio.to_thread(self._keyed, batch, wanted.keys, schema)
+                return ReadPage(rows=rows, last=count == len(keys), keys=count)
+            if count > 1:
+                count //= 2
+            elif limit >= _LIMIT_MAX:
+                raise _too_many(limit)
+            else:
+                limit *= 2
+
+    def _keyed(self, batch: pa.RecordBatch, keys: tuple[Key, ...], schema: RowSchema) -> Rows:
+        found = Rows(batch=batch, canonical=canonical_keys(batch, schema), schema=schema)
+        asked = key_rows(keys, schema)
+        wanted = Rows(batch=asked, canonical=canonical_keys(asked, schema), schema=schema)
+        return with_gone(reduce_duplicates(found, cursor=self._pipeline.cursor), wanted)
 
     async def draft(self, rows: Rows, kind: PageKind, *, lanes: int) -> tuple[list[PageDraft], int]:
         """The pages to commit, and how many duplicates were reduced away; PageRefusedError for a broken key order."""
@@ -68,8 +144,12 @@ class PageReader:
         return drafts, duplicates
 
     def _draft(self, rows: Rows, kind: PageKind, lanes: int) -> tuple[list[PageDraft], int]:
-        reduced = reduce_duplicates(rows, cursor=self._pipeline.cursor)
-        if isinstance(kind, SnapshotPage):
+        reduced = rows if rows.gone is not None else reduce_duplicates(rows, cursor=self._pipeline.cursor)
+        if isinstance(kind, SnapshotPage) or (isinstance(kind, RereadPage) and kind.complete):
             check_ascending(reduced, after=kind.after, upto=kind.upto)
         drafts = draft_pages(reduced, kind, lanes=lanes, event_bytes_max=self._sizer.event_bytes_max)
         return drafts, reduced.duplicates
+
+
+def _too_many(rows: int) -> PageRefusedError:
+    return PageRefusedError(f"more than {rows} rows share one key", cure="Choose a key that tells the rows apart")

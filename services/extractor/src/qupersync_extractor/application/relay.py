@@ -87,9 +87,14 @@ class LaneRelay:
         return Published(count=published, refused=refused, stored=await self._keep())
 
     async def _rewound(self) -> bool:
-        """Whether a resend was asked for since the cursor was read: a lane with nothing to publish must notice."""
+        """Whether the lane has to go back since the cursor was read: a lane with nothing to publish must notice.
+
+        A resend was asked for, or the database was restored under us to a time when less was published.
+        """
         current = await self.cursors.read(self.pipeline, self.cursor.lane)
-        return current is not None and current.generation != self.cursor.generation
+        return current is not None and (
+            current.generation != self.cursor.generation or current.last_sequence < self.cursor.last_sequence
+        )
 
     async def _publish(self, record: OutboxRecord) -> RelayCursor:
         cursor = self.cursor

@@ -1,36 +1,40 @@
 """The relay in a running process: leases lanes, publishes each in its own task, wakes when records are committed."""
 
 import asyncio
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from qupersync_extractor.application.ports import OutboxReader, RelayCursors, Stream
 from qupersync_extractor.application.relay import LaneRelay
 from qupersync_extractor.application.troubles import Troubles, reason_of
-from qupersync_shared.kernel.errors import QupersyncError, StreamUnavailableError
+from qupersync_shared.kernel.errors import QupersyncError, StreamFullError, StreamUnavailableError
 from qupersync_shared.kernel.ids import Lane, PipelineName
 from qupersync_shared.runtime.lifecycle import Stop
 from qupersync_shared.runtime.logs import get_logger
 from qupersync_shared.runtime.retry import Backoff
 
 POLL_SECONDS = 2.0
+IDLE_SECONDS = 30.0
 CLAIM_SECONDS = 3.0
 _log = get_logger(__name__)
 
 
 @dataclass(slots=True)
 class Bell:
-    """Wakes every lane when the outbox has new records."""
+    """Wakes the lanes of a pipeline when the outbox has new records of it."""
 
-    _events: set[asyncio.Event] = field(default_factory=set)
+    _events: dict[PipelineName, set[asyncio.Event]] = field(default_factory=dict)
 
-    def ring(self) -> None:
-        for event in self._events:
-            event.set()
+    def ring(self, pipelines: Iterable[PipelineName] | None = None) -> None:
+        """Wakes the lanes of these pipelines; of all if none are named."""
+        for pipeline in list(self._events) if pipelines is None else pipelines:
+            for event in self._events.get(pipeline, ()):
+                event.set()
 
-    def admit(self, event: asyncio.Event) -> None:
-        """From now on, the event is set whenever the bell rings."""
-        self._events.add(event)
+    def admit(self, pipeline: PipelineName, event: asyncio.Event) -> None:
+        """From now on, the event is set whenever the bell rings for the pipeline."""
+        self._events.setdefault(pipeline, set()).add(event)
 
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
         """Until the bell rings, at most so many seconds; a ring since the last call counts."""
@@ -38,18 +42,22 @@ class Bell:
             await asyncio.wait_for(event.wait(), seconds)
         event.clear()
 
-    def forget(self, event: asyncio.Event) -> None:
+    def forget(self, pipeline: PipelineName, event: asyncio.Event) -> None:
         """The lane is done with."""
-        self._events.discard(event)
+        self._events.get(pipeline, set()).discard(event)
 
     async def listen(self, outbox: OutboxReader) -> None:
-        """Rings for every commit of new records, and every few seconds besides, until cancelled."""
+        """Rings for every commit of new records until cancelled; what was not heard of is found every few seconds."""
+        clock = asyncio.get_running_loop().time
+        looked = clock()
         while True:
             try:
-                await outbox.wait(POLL_SECONDS)
+                self.ring(await outbox.next_committed(POLL_SECONDS))
+                if clock() - looked >= POLL_SECONDS:
+                    self.ring(await outbox.behind())
+                    looked = clock()
             except QupersyncError:
                 await asyncio.sleep(POLL_SECONDS)
-            self.ring()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +85,15 @@ class PipelineRelay:
     bell: Bell
     troubles: Troubles
     lease_seconds: float
+    on_full: Callable[[], None] = lambda: None
     published: int = 0
     _work: dict[Lane, _LaneWork] = field(default_factory=dict)
     _declared: bool = False
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that keeps the pipeline's stream: it publishes the first lane."""
+        return Lane(0) in self._work
 
     async def serve(self, stop: Stop) -> None:
         """Until the stop is requested; running publishes are finished first."""
@@ -127,11 +141,11 @@ class PipelineRelay:
 
     async def _publish(self, relay: LaneRelay, stop: Stop, ending: Stop) -> None:
         event = asyncio.Event()
-        self.bell.admit(event)
+        self.bell.admit(self.pipeline, event)
         try:
             await self._publish_until(relay, stop, ending, event)
         finally:
-            self.bell.forget(event)
+            self.bell.forget(self.pipeline, event)
             self._clear(_part(relay))
 
     async def _publish_until(self, relay: LaneRelay, stop: Stop, ending: Stop, event: asyncio.Event) -> None:
@@ -146,6 +160,8 @@ class PipelineRelay:
                         return  # another log, or gone: the next claim begins anew
                     relay.cursor = current
             except Exception as error:  # noqa: BLE001  # a defect here must not end the lane in silence
+                if isinstance(error, StreamFullError):
+                    self.on_full()
                 if isinstance(error, StreamUnavailableError):
                     self._declared = False  # the stream may be gone: the next claim declares it anew
                 self._trouble(part, error)
@@ -158,7 +174,7 @@ class PipelineRelay:
             backoff.reset()
             self._clear(part)
             if outcome.idle:
-                await self.bell.wait(event, POLL_SECONDS)
+                await self.bell.wait(event, IDLE_SECONDS)
 
     def _trouble(self, part: str, error: Exception) -> None:
         if not self.troubles.set(self.pipeline, part, reason_of(error)):

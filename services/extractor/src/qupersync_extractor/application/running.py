@@ -16,6 +16,7 @@ class RunReport:
     """What a run did. `leased_elsewhere`: nothing, because another extractor is at it.
 
     `trouble` is what the database said, when the run began, of what keeps the pipeline from extracting.
+    `run_needed` and `rereads_left` are said by rereads alone: that a run must come first, that more of them wait.
     `writer_open_since` is set when a transaction at the source has held the cursor back for longer than is usual.
     """
 
@@ -23,6 +24,8 @@ class RunReport:
     started_at: datetime
     leased_elsewhere: bool = False
     stopped: bool = False
+    run_needed: bool = False
+    rereads_left: bool = False
     trouble: str | None = None
     writer_open_since: datetime | None = None
     pages: int = 0

@@ -5,14 +5,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from qupersync_extractor.application.asking import RequestBoard
 from qupersync_extractor.application.extract import ExtractPipeline
-from qupersync_extractor.application.ports import Registry
+from qupersync_extractor.application.ports import Registry, RunRequest
 from qupersync_extractor.application.running import IDLE_EVENT_EVERY, RunHooks, RunReport
 from qupersync_extractor.application.runs import RunCounts, Runs
 from qupersync_extractor.application.troubles import Troubles, reason_of
 from qupersync_extractor.domain.planning import ForcedMode
 from qupersync_shared.kernel.clock import Clock
 from qupersync_shared.kernel.errors import ConfigurationError, LeaseLostError, QupersyncError, TerminalError
+from qupersync_shared.kernel.ids import PipelineName
 from qupersync_shared.runtime.lifecycle import Stop
 from qupersync_shared.runtime.logs import get_logger
 from qupersync_shared.runtime.retry import Backoff
@@ -38,11 +40,6 @@ class Wanted:
     @property
     def cause(self) -> str:
         return "request" if self.asked else "schedule"
-
-    def also(self, forced: ForcedMode | None) -> "Wanted":
-        """With a request that came later; a snapshot that was asked for is not taken back by a weaker one."""
-        strongest = self.forced if self.forced is ForcedMode.SNAPSHOT else forced or self.forced
-        return Wanted(asked=True, forced=strongest)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,9 +83,11 @@ class PipelineService:
     clock: Clock
     troubles: Troubles
     runs: Runs
+    board: RequestBoard
     _proven: bool = False
     _appointments: Appointments = field(init=False)
-    _wanted: Wanted | None = None
+    _due: bool = False
+    _request: RunRequest | None = None
     _alive_at: datetime | None = None
     _told: bool = False  # whether the database has what this process has to say of the pipeline's trouble
     _recorded: RunReport | None = None
@@ -99,32 +98,45 @@ class PipelineService:
 
     @property
     def name(self) -> str:
+        return self._pipeline
+
+    @property
+    def _pipeline(self) -> PipelineName:
         return self.use_case.pipeline.name
+
+    @property
+    def _wanted(self) -> Wanted | None:
+        """The run that is to be made: one that is due, one that failed before, one that was asked for."""
+        request = self._request
+        if request is None:
+            return Wanted() if self._due else None
+        return Wanted(asked=True, forced=ForcedMode(request.mode) if request.mode else None)
 
     async def serve(self, stop: Stop) -> None:
         """Until the stop is requested. ConfigurationError only before the first run that reached the source."""
         self._appointments.begin()
-        try:
-            while not stop.requested:
-                await self._look()
-                if self._wanted is None:
-                    await self._keep_alive()
-                    await stop.wait(POLL_SECONDS)
-                    continue
-                delay = await self.attempt(stop, self._wanted)
-                if delay:
-                    await stop.wait(delay)
-        finally:
-            await self._hand_back()
+        while not stop.requested:
+            await self._look()
+            if (wanted := self._wanted) is not None:
+                delay = await self.attempt(stop, wanted)
+            elif self.board.asked(self._pipeline).rereads:
+                delay = await self._reread(stop)
+            else:
+                await self._keep_alive()
+                await self.board.wait(self._pipeline, POLL_SECONDS)
+                continue
+            if delay:
+                await stop.wait(delay)
 
     async def once(self, stop: Stop) -> RunReport:
-        """One whole run, tried until it succeeds or the stop is requested.
+        """One whole run, and what was asked to be read again; tried until it succeeds or the stop is requested.
 
         Errors that no later attempt would be spared (TerminalError, ConfigurationError) come out at once.
         """
         while True:
             report = await self._run(stop, Wanted(), patient=False)
             if report is not None and not report.leased_elsewhere:
+                await self._reread_all(stop)
                 return report
             await stop.wait(self._backoff.next())
             if stop.requested:
@@ -137,17 +149,54 @@ class PipelineService:
             return self._backoff.next()
         self._backoff.reset()
         if report.leased_elsewhere:
+            self._request = None  # it stays in the database until its run was made: here, or there
             return LEASED_ELSEWHERE_SECONDS
         if not report.stopped:
-            self._wanted = None
-            self._appointments.make()
+            await self._made()
         return 0.0
 
-    async def _run(self, stop: Stop, wanted: Wanted, *, patient: bool) -> RunReport | None:
-        """The report of a run, None after a failure that a later attempt may be spared."""
+    async def _made(self) -> None:
+        """The run that was wanted is over."""
+        self._due = False
+        self._appointments.make()
+        request, self._request = self._request, None
+        if request is not None:
+            self.board.done(self._pipeline, run=True)
+            with suppress(QupersyncError):  # then it is made once more
+                await self.registry.run_made(self._pipeline, request)
+
+    async def _reread(self, stop: Stop) -> float:
+        """One turn of what was asked to be read again; returns the seconds to wait before anything else is tried."""
+        report = await self._run(stop, Wanted(asked=True), patient=True, alone=True)
+        if report is None:
+            return self._backoff.next()
+        self._backoff.reset()
+        if report.leased_elsewhere:
+            return LEASED_ELSEWHERE_SECONDS
+        if report.run_needed:
+            self._due = True
+        elif not report.rereads_left and not report.stopped:
+            self.board.done(self._pipeline, rereads=True)
+        return 0.0
+
+    async def _reread_all(self, stop: Stop) -> None:
+        """Every reread that waits, as far as no run must come before it."""
+        while not stop.requested:
+            report = await self._run(stop, Wanted(asked=True), patient=False, alone=True)
+            if report is None or report.leased_elsewhere:
+                await stop.wait(self._backoff.next())
+            elif report.run_needed or not report.rereads_left:
+                return
+
+    async def _run(self, stop: Stop, wanted: Wanted, *, patient: bool, alone: bool = False) -> RunReport | None:
+        """The report of a run, or of rereads `alone`; None after a failure that a later attempt may be spared."""
         self._recorded = None
+        hooks = self._hooks(wanted)
         try:
-            report = await self.use_case.run(forced=wanted.forced, hooks=self._hooks(wanted), stop=stop)
+            if alone:
+                report = await self.use_case.reread(hooks=hooks, stop=stop)
+            else:
+                report = await self.use_case.run(forced=wanted.forced, hooks=hooks, stop=stop)
         except LeaseLostError as error:
             _log.info("lease_lost", pipeline=self.name, reason=str(error))
             await self._record_end(str(error))
@@ -195,7 +244,7 @@ class PipelineService:
             self._recorded = report
             # Runs that find nothing leave no record, and a history that cannot be written stops no run.
             with suppress(QupersyncError):
-                await self.runs.start(report.run, self.use_case.pipeline.name, mode=",".join(report.modes), cause=cause)
+                await self.runs.start(report.run, self._pipeline, mode=",".join(report.modes), cause=cause)
         _log.debug("page_committed", pipeline=self.name, pages=report.pages, rows=report.rows)
 
     async def _record_end(self, error: str | None) -> None:
@@ -208,23 +257,13 @@ class PipelineService:
     async def _look(self) -> None:
         """What is to be done: a run that failed before, one that is due, one that was asked for."""
         if self._appointments.take():
-            self._wanted = self._wanted or Wanted()
-        try:
-            asked, mode = await self.registry.take_request(self.use_case.pipeline.name)
-        except QupersyncError as error:
-            if self.troubles.set(self.name, "requests", str(error)):
-                _log.warning("requests_not_seen", pipeline=self.name, reason=str(error))
+            self._due = True
+        if not self.board.asked(self._pipeline).run:
             return
-        self.troubles.clear(self.name, "requests")
-        if asked:
-            self._wanted = (self._wanted or Wanted()).also(ForcedMode(mode) if mode else None)
-
-    async def _hand_back(self) -> None:
-        """A request that this process took and could not serve is for another one, or for its next life."""
-        if self._wanted is not None and self._wanted.asked:
-            with suppress(QupersyncError):
-                forced = self._wanted.forced
-                await self.registry.request_run(self.use_case.pipeline.name, forced.value if forced else None)
+        with suppress(QupersyncError):  # asked for as it is, it is seen later
+            self._request = await self.registry.run_request(self._pipeline)
+            if self._request is None:
+                self.board.done(self._pipeline, run=True)
 
     async def _keep_alive(self) -> None:
         now = self.clock.now()
@@ -270,7 +309,7 @@ class PipelineService:
 
     async def _tell(self, reason: str | None) -> bool:
         try:
-            await self.registry.set_trouble(self.use_case.pipeline.name, reason)
+            await self.registry.set_trouble(self._pipeline, reason)
         except QupersyncError:
             return False
         return True

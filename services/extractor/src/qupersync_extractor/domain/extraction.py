@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
+from uuid import UUID
 
 from qupersync_extractor.domain.ordering import position_order
 from qupersync_shared.kernel.ids import EventId, Lane, Log, PipelineName, Sequence, SnapshotId
@@ -137,14 +138,15 @@ class SnapshotPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncrementalPage:
-    """A page read by (cursor, key): everything in (…, upto]. `sweep` is set on the last page of a sweep; `cursor` names
-    the cursor column where the page may have to be cut.
+    """A page read by (cursor, key): everything in (after, upto]; `after` None is the beginning. `sweep` is set on the
+    last page of a sweep; `cursor` names the cursor column where the page may have to be cut.
 
     `completes_at` stands on the last page of a run over a source that promises no late commits, or of a sweep: every
     change committed before it has been read.
     """
 
     upto: Position
+    after: Position | None = None
     cursor: str | None = None
     sweep: SweepMark | None = None
     completes_at: datetime | None = None
@@ -152,7 +154,19 @@ class IncrementalPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RereadPage:
-    """Keys read again because somebody asked; moves nothing but the sequence."""
+    """Read again because somebody asked; moves nothing but the sequence.
+
+    `complete`: the page is the complete content of (after, upto] by key. `redrives`: dead letters that it makes good.
+    """
+
+    complete: bool = False
+    after: Key | None = None
+    upto: Key | None = None
+    redrives: tuple[UUID, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.complete and (self.after is not None or self.upto is not None):
+            raise ValueError("only a page that says the complete content of a key range has one")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 FIRST_ROWS = 5000
+_FIRST_ROW_BYTES = 2000  # a guess, before the first page has taught better
 _EVENT_FILL = 0.8
 
 
@@ -31,6 +32,11 @@ class PageSizer:
         by_event = self.event_bytes_max * _EVENT_FILL / self.event_share if self.event_share else self.rows_max
         fitting = min(int(by_page), int(by_event))
         return self.rows_max if fitting >= self.rows_max else max(1, _rounded(fitting))
+
+    @property
+    def expected_bytes(self) -> int:
+        """What the next page will take in memory."""
+        return min(self.page_bytes_max, round(self.rows * (self.bytes_per_row or _FIRST_ROW_BYTES)))
 
     def learn(self, *, rows: int, page_bytes: int, largest_event: int) -> "PageSizer":
         """The sizer after a page of `rows` rows; an empty page teaches nothing."""

@@ -56,8 +56,7 @@ async def _outbox(settings: ExtractorSettings) -> CheckRow:
     except QupersyncError as error:
         return _failed("outbox", "database", error)
     finally:
-        await kept.signals.close()
-        await kept.engine.dispose()
+        await kept.close()
     if waiting:
         return CheckRow(
             area="outbox",

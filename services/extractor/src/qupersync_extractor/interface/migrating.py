@@ -13,7 +13,7 @@ _log = get_logger(__name__)
 async def migrate_all(configuration: Configuration, *, path: str) -> None:
     """Safe to run twice, and twice at once. QupersyncError where database or NATS cannot be reached."""
     settings = extractor_settings(configuration, path=path)
-    applied = await migrate_outbox(settings.outbox_dsn)
+    applied = await migrate_outbox(settings.outbox_dsn, retention=settings.outbox_retention)
     _log.info("outbox_migrated", revisions=",".join(applied) or "none")
     connection = Connection(settings.nats, name="qupersync-migrate")
     try:

@@ -9,6 +9,7 @@ import typer
 from qupersync_extractor.bootstrap import Stores, stores
 from qupersync_extractor.domain.planning import ForcedMode
 from qupersync_extractor.interface.checks import extractor_checks
+from qupersync_extractor.interface.quarantine import open_quarantine
 from qupersync_extractor.interface.status import extractor_status
 from qupersync_extractor.settings import extractor_settings
 from qupersync_shared.kernel.errors import ConfigurationError, QupersyncError
@@ -77,8 +78,7 @@ async def _with_stores(settings: Configuration, work: Callable[[Stores], Awaitab
     try:
         return await work(kept)
     finally:
-        await kept.signals.close()
-        await kept.engine.dispose()
+        await kept.close()
 
 
 def _known(settings: Configuration, pipeline: str) -> str:
@@ -88,4 +88,10 @@ def _known(settings: Configuration, pipeline: str) -> str:
     return pipeline
 
 
-plugin = Plugin(name="extractor", register=register, checks=extractor_checks, status=extractor_status)
+plugin = Plugin(
+    name="extractor",
+    register=register,
+    checks=extractor_checks,
+    status=extractor_status,
+    quarantine=open_quarantine,
+)

@@ -4,18 +4,23 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 
-from qupersync_extractor.application.commands import accept_fork_report, accept_snapshot_request
+from qupersync_extractor.application.commands import (
+    accept_fork_report,
+    accept_reread_request,
+    accept_snapshot_request,
+)
 from qupersync_extractor.application.ports import Source
 from qupersync_extractor.application.relay import answer_resend
-from qupersync_extractor.application.relaying import Bell
+from qupersync_extractor.application.relaying import Bell, PipelineRelay
+from qupersync_extractor.application.retention import LOOK_SECONDS, StreamKeeper
 from qupersync_extractor.application.serving import PipelineService
-from qupersync_extractor.application.troubles import PROCESS
+from qupersync_extractor.application.troubles import PROCESS, reason_of
 from qupersync_extractor.bootstrap import Workshop, workshop
 from qupersync_extractor.infrastructure.jetstream.commands import CommandServer, Handlers
 from qupersync_extractor.infrastructure.postgres.schema import pending_revisions
@@ -27,14 +32,18 @@ from qupersync_shared.kernel.errors import (
     QupersyncError,
     TransientError,
 )
+from qupersync_shared.kernel.ids import PipelineName
 from qupersync_shared.runtime.lifecycle import Stop
 from qupersync_shared.runtime.logs import get_logger
 from qupersync_shared.runtime.retry import Backoff
 from qupersync_shared.runtime.settings import Configuration
 
-MAINTENANCE_SECONDS = 600.0
+MAINTENANCE_SECONDS_MAX = 600.0
 RUNS_KEPT = timedelta(days=90)
+REQUESTS_KEPT = timedelta(days=30)  # done rereads and settled rows of the source quarantine
 DRAIN_LOOK_SECONDS = 0.1
+KEEPERS_AT_ONCE = 4
+FULL_LOOK_SECONDS = 1.0
 DRAIN_SECONDS_MAX = 60.0
 _log = get_logger(__name__)
 
@@ -105,7 +114,10 @@ class Process:
             for relay in relays:
                 group.create_task(relay.serve(relaying), name=f"relay-{relay.pipeline}")
             background = [group.create_task(self._maintain(), name="maintenance")]
+            if services and not once:
+                background.append(group.create_task(self.shop.requests.listen(self.stop), name="requests"))
             if relays:
+                background.append(group.create_task(self._keep_streams(relays), name="streams"))
                 background.append(group.create_task(self.bell.listen(self.shop.stores.outbox), name="bell"))
             try:
                 failures += await self._extract(services, once=once)
@@ -210,16 +222,57 @@ class Process:
     # ----------------------------------------------------------------------------------------------- background
 
     async def _maintain(self) -> None:
+        # A short retention wants short partitions, made and dropped as often.
+        pause = min(MAINTENANCE_SECONDS_MAX, self.shop.stores.partitions.width.total_seconds())
         while True:
             try:
                 await self.shop.stores.partitions.ensure_ahead()
-                dropped = await self.shop.stores.partitions.drop_published(self.shop.settings.outbox_retention)
+                dropped = await self.shop.stores.partitions.drop_published()
                 await self.shop.stores.runs.forget(older_than=RUNS_KEPT)
+                await self.shop.stores.rereads.forget(older_than=REQUESTS_KEPT)
+                await self.shop.stores.withheld.forget(older_than=REQUESTS_KEPT)
                 if dropped:
                     _log.info("outbox_partitions_dropped", partitions=dropped)
             except QupersyncError as error:
                 _log.warning("maintenance_failed", reason=str(error))
-            await asyncio.sleep(MAINTENANCE_SECONDS)
+            await asyncio.sleep(pause)
+
+    async def _keep_streams(self, relays: Sequence[PipelineRelay]) -> None:
+        """Looks after the streams of the pipelines whose first lane this process publishes, or that refuse another."""
+        keepers = [
+            (relay, self.shop.keeper(pipeline))
+            for relay, pipeline in zip(relays, self.shop.settings.pipelines, strict=True)
+        ]
+        slots, full = asyncio.Semaphore(KEEPERS_AT_ONCE), asyncio.Event()
+        for relay, keeper in keepers:
+            relay.on_full = _when_full(keeper, full)
+
+        async def keep(keeper: StreamKeeper) -> None:
+            async with slots:
+                try:
+                    await keeper.look_if_due()
+                except Exception as error:  # noqa: BLE001  # a defect here must not end the relays
+                    if not self.shop.troubles.set(keeper.pipeline, "stream keeper", reason_of(error)):
+                        return
+                    if isinstance(error, QupersyncError):
+                        _log.warning("stream_not_kept", pipeline=keeper.pipeline, reason=str(error))
+                    else:
+                        _log.exception("stream_not_kept", pipeline=keeper.pipeline)
+                else:
+                    self.shop.troubles.clear(keeper.pipeline, "stream keeper")
+
+        while True:
+            mine: list[StreamKeeper] = []
+            for relay, keeper in keepers:
+                if relay.leads or keeper.hurried:
+                    mine.append(keeper)
+                else:
+                    keeper.rest()
+            await asyncio.gather(*map(keep, mine))
+            await asyncio.sleep(FULL_LOOK_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(full.wait(), LOOK_SECONDS - FULL_LOOK_SECONDS)
+            full.clear()
 
     async def _heartbeat(self, ending: Stop) -> None:
         while not ending.requested:
@@ -230,6 +283,7 @@ class Process:
                 beat_at=datetime.now(UTC),
                 version=version("qupersync-extractor"),
                 troubles=self.shop.troubles.by_pipeline(),
+                relays=self.parts.relay,
             )
             try:
                 await self.shop.progress.beat(beat)
@@ -241,7 +295,7 @@ class Process:
 
     async def _resend(self, request: ResendRequest) -> ResendReply:
         reply = await answer_resend(self.shop.stores.cursors, request)
-        self.bell.ring()
+        self.bell.ring([PipelineName(request.pipeline)])
         return reply
 
     def _commands(self) -> CommandServer:
@@ -250,5 +304,16 @@ class Process:
             resend=self._resend,
             snapshot=partial(accept_snapshot_request, registry),
             fork=partial(accept_fork_report, registry),
+            reread=partial(accept_reread_request, self.shop.stores.rereads),
         )
         return CommandServer(self.shop.connection, handlers)
+
+
+def _when_full(keeper: StreamKeeper, full: asyncio.Event) -> Callable[[], None]:
+    """What a lane tells of a stream that refuses it: its keeper looks soon."""
+
+    def tell() -> None:
+        keeper.hurry()
+        full.set()
+
+    return tell

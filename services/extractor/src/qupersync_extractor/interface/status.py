@@ -6,10 +6,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from qupersync_extractor.application.ports import OutboxDepth, Registration
-from qupersync_extractor.bootstrap import Stores, stores
+from qupersync_extractor.bootstrap import stores
 from qupersync_extractor.domain.extraction import Extraction, Health
 from qupersync_extractor.domain.pipeline import Pipeline
+from qupersync_extractor.domain.records import RelayCursor
 from qupersync_extractor.domain.timeline import TEMPORAL
+from qupersync_extractor.infrastructure.postgres.overview import Overview, overview
 from qupersync_extractor.settings import extractor_settings
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.kernel.ids import Lane
@@ -29,42 +31,30 @@ async def extractor_status(configuration: Configuration) -> StatusPart:
     source = asyncio.create_task(_source_trouble(configuration))
     fragments: dict[str, dict[str, Any]] = {pipeline.name: {"state": "unknown"} for pipeline in settings.pipelines}
     reasons: list[str] = []
-
-    async def look(pipeline: Pipeline) -> None:
-        fragments[pipeline.name] = await _fragment(kept, pipeline)
-
     try:
-        # At once: one after the other, a hundred pipelines would not be through in time.
-        async with asyncio.timeout(PROBE_SECONDS), asyncio.TaskGroup() as group:
-            for pipeline in settings.pipelines:
-                group.create_task(look(pipeline))
-    except* (QupersyncError, TimeoutError) as errors:
-        why = str(_first(errors)) or "no answer in time"
-        reasons.append(f"outbox: {why}")
+        async with asyncio.timeout(PROBE_SECONDS):
+            found = await overview(kept.engine, [pipeline.name for pipeline in settings.pipelines])
+    except (QupersyncError, TimeoutError) as error:
+        reasons.append(f"outbox: {str(error) or 'no answer in time'}")
+    else:
+        fragments = {pipeline.name: _fragment(pipeline, found.get(pipeline.name)) for pipeline in settings.pipelines}
     finally:
-        await kept.signals.close()
-        await kept.engine.dispose()
+        await kept.close()
     trouble = await source
     return StatusPart(pipelines=fragments, reasons=[*reasons, *([trouble] if trouble else [])])
 
 
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-async def _fragment(kept: Stores, pipeline: Pipeline) -> dict[str, Any]:
-    registration = await kept.registry.get(pipeline.name)
-    if registration is None:
+def _fragment(pipeline: Pipeline, seen: Overview | None) -> dict[str, Any]:
+    if seen is None:
         return {"state": Health.NEW.value, "reason": None, "extraction": None}
-    depth = await kept.outbox.depth(pipeline.name)
+    registration, depth, rereads = seen.registration, seen.depth, seen.rereads
     state = registration.state
     now = datetime.now(UTC)
     return {
         "state": _health(registration).value,
-        "reason": registration.trouble or _lanes_changed(registration, pipeline),
+        "reason": registration.trouble or _lanes_changed(registration, pipeline) or _withheld(seen.withheld, pipeline),
+        "withheld_rows": seen.withheld,
+        "rereads": {"waiting": rereads.waiting, "refused": rereads.refused, "oldest": _text(rereads.oldest)},
         "extraction": {
             "log": state.log,
             "sequence": state.sequence,
@@ -75,7 +65,7 @@ async def _fragment(kept: Stores, pipeline: Pipeline) -> dict[str, Any]:
             "owner": registration.owner,
         },
         "outbox": {"records": depth.records, "bytes": depth.bytes, "oldest": _text(depth.oldest)},
-        "lanes": [await _lane(kept, pipeline, Lane(lane)) for lane in range(registration.lanes)],
+        "lanes": [_lane(Lane(lane), seen.cursors.get(Lane(lane))) for lane in range(registration.lanes)],
         "lag": {
             "source_seconds": _source_lag(state, now, pipeline.cursor_time_zone),
             "outbox_records": depth.records,
@@ -85,12 +75,10 @@ async def _fragment(kept: Stores, pipeline: Pipeline) -> dict[str, Any]:
     }
 
 
-async def _lane(kept: Stores, pipeline: Pipeline, lane: Lane) -> dict[str, Any]:
-    cursor = await kept.cursors.read(pipeline.name, lane)
-    published = None if cursor is None else int(cursor.last_sequence)
+def _lane(lane: Lane, cursor: RelayCursor | None) -> dict[str, Any]:
     return {
         "lane": int(lane),
-        "published_sequence": published,
+        "published_sequence": None if cursor is None else int(cursor.last_sequence),
         "generation": None if cursor is None else int(cursor.generation),
     }
 
@@ -108,6 +96,12 @@ def _lanes_changed(registration: Registration, pipeline: Pipeline) -> str | None
     if registration.lanes == pipeline.lanes:
         return None
     return f"the pipeline runs with {registration.lanes} lanes, the configuration says {pipeline.lanes}"
+
+
+def _withheld(rows: int, pipeline: Pipeline) -> str | None:
+    if not rows:
+        return None
+    return f"{rows} rows are withheld, no event can carry them: `qupersync quarantine list --pipeline {pipeline.name}`"
 
 
 def _source_lag(state: Extraction, now: datetime, time_zone: str) -> float | None:

@@ -18,7 +18,7 @@ from qupersync_loader.application.unusable import UnusableEvents
 from qupersync_loader.domain.events import EventFacts
 from qupersync_loader.domain.judge import Apply, Verdict, judge
 from qupersync_loader.domain.pipeline import OnTerminal, TargetPipeline
-from qupersync_loader.domain.watermark import next_watermark
+from qupersync_loader.domain.watermark import next_watermark, seen_snapshot
 from qupersync_shared.contracts.envelope import EVENT_TYPE, BatchEnvelope
 from qupersync_shared.kernel.clock import Clock
 from qupersync_shared.kernel.errors import EventRefusedError, QupersyncError, TransientError
@@ -178,9 +178,14 @@ class ApplyEvent:
             else:
                 await work.park(_letter(envelope, content, delivery))
                 applied = Applied()
-            known = state.watermark
-            held = isinstance(content, _Unfit) or (state.parked and known is not None and known.log == event.log)
-            await work.save(next_watermark(known, event, held=held), envelope)
+            held = isinstance(content, _Unfit)
+            if state.parked:
+                # What was not applied makes nothing good.
+                redriven = envelope.redrives if isinstance(content, Batch) else ()
+                seen = seen_snapshot(state.watermark, event)
+                letters = await work.settle_letters(envelope, redriven=redriven, snapshot=seen)
+                held = held or letters.held
+            await work.save(next_watermark(state.watermark, event, held=held), envelope)
             await work.commit()
         self._report(envelope, content, applied)
         return applied
@@ -202,6 +207,8 @@ class ApplyEvent:
             _log.error("event_parked", **_place(envelope), error=content.error)
         elif applied.quarantined:
             _log.warning("rows_quarantined", **_place(envelope), rows=applied.quarantined)
+        if applied.altered:
+            _log.warning("nul_bytes_removed", **_place(envelope), rows=applied.altered)
         _log.debug(
             "event_applied",
             **_place(envelope),

@@ -32,18 +32,26 @@ class BaselineKeeper:
         self._drained_since: dict[LaneRef, datetime] = {}
         self._asked_at: dict[PipelineName, datetime] = {}
 
-    async def look(self, lanes: Iterable[LaneRef], states: Mapping[PipelineName, PipelineState]) -> None:
-        """One look at all lanes; StreamUnavailableError where NATS cannot say what waits."""
+    async def look(
+        self,
+        lanes: Iterable[LaneRef],
+        states: Mapping[PipelineName, PipelineState],
+        awaited: Mapping[LaneRef, Log] | None = None,
+    ) -> None:
+        """One look at all lanes; StreamUnavailableError where NATS cannot say what waits.
+
+        `awaited`: logs of which lanes have met events without having met a baseline.
+        """
         waiting: dict[PipelineName, tuple[TargetPipeline, list[Lane]]] = {}
         now = self._clock.now()
         for pipeline, lane in sorted(lanes, key=lambda ref: (ref[0].name, ref[1])):
             ref = (pipeline, lane)
-            if (
-                _has_begun(pipeline, lane, states.get(pipeline.name))
-                or not (await self._feed.backlog(pipeline, lane)).drained
-            ):
+            state = states.get(pipeline.name)
+            behind = _is_left_behind(state, (awaited or {}).get(ref))
+            begun = lane_has_begun(pipeline, lane, state) and not behind
+            if begun or not (await self._feed.backlog(pipeline, lane)).drained:
                 self._drained_since.pop(ref, None)
-            elif now - self._drained_since.setdefault(ref, now) >= GRACE:
+            elif abs(now - self._drained_since.setdefault(ref, now)) >= GRACE:  # whatever was done to the clock
                 waiting.setdefault(pipeline.name, (pipeline, []))[1].append(lane)
         for pipeline, without in waiting.values():
             await self._ask(pipeline, without, states.get(pipeline.name), now)
@@ -52,7 +60,7 @@ class BaselineKeeper:
         self, pipeline: TargetPipeline, lanes: list[Lane], state: PipelineState | None, now: datetime
     ) -> None:
         asked = self._asked_at.get(pipeline.name)
-        if asked is not None and now - asked < ASK_AGAIN:
+        if asked is not None and abs(now - asked) < ASK_AGAIN:
             return
         self._asked_at[pipeline.name] = now
         names = ", ".join(str(lane) for lane in lanes)
@@ -70,7 +78,12 @@ class BaselineKeeper:
             self._troubles.set([pipeline.name], lane_place(lane), f"lane {lane} waits for a snapshot: {answer}")
 
 
-def _has_begun(pipeline: TargetPipeline, lane: Lane, state: PipelineState | None) -> bool:
+def _is_left_behind(state: PipelineState | None, awaited: Log | None) -> bool:
+    """Whether the stream has gone on to a greater log whose baseline it lost: a watermark in the old one is no use."""
+    return awaited is not None and state is not None and state.log is not None and state.log < awaited
+
+
+def lane_has_begun(pipeline: TargetPipeline, lane: Lane, state: PipelineState | None) -> bool:
     """Whether nothing need be asked: the lane has a watermark in the pipeline's log, or the log has no such lane."""
     if state is None or state.log is None or state.lanes is None:
         return lane >= pipeline.lanes

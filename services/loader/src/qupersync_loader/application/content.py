@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -52,6 +52,10 @@ class Batch:
         with _refused_keys():
             return key_at(self.rows, self.schema, index)
 
+    def could_hold(self, key: Key) -> bool:
+        """Whether a key is of these key columns' kinds, and not of columns that were the key before."""
+        return [scalar.kind for scalar in key] == [column.type.scalar for column in self.schema.key_columns]
+
     def canonical_keys(self) -> list[bytes]:
         """The canonical bytes of every row's key; EventRefusedError if one cannot be a key."""
         with _refused_keys():
@@ -97,6 +101,7 @@ def open_event(envelope: BatchEnvelope, body: bytes) -> Batch:
         raise EventRefusedError(f"the body has schema {schema.fingerprint}, the envelope {envelope.schema_fingerprint}")
     if rows.num_rows != envelope.row_count:
         raise EventRefusedError(f"the body has {rows.num_rows} rows, the envelope says {envelope.row_count}")
+    _check_keys(envelope, schema)
     _check_own_columns(rows, envelope)
     _check_slots(rows, envelope)
     for name in schema.key:
@@ -104,6 +109,29 @@ def open_event(envelope: BatchEnvelope, body: bytes) -> Batch:
             raise EventRefusedError(f"key column {name!r} holds NULL")
     order = [*schema.names, *(name for name in _OWN_COLUMNS if name in rows.schema.names)]
     return Batch(envelope=envelope, schema=schema, rows=rows.select(order))
+
+
+def _check_keys(envelope: BatchEnvelope, schema: RowSchema) -> None:
+    """Every key that the envelope names must be one of this schema: ranges are compared with the table's own keys."""
+    kinds = [column.type.scalar for column in schema.key_columns]
+    bounds = [("range_from", envelope.range_from), ("range_to", envelope.range_to)]
+    for place, key in (*bounds, *(("withheld_keys", key) for key in envelope.withheld_keys)):
+        if key is not None and [scalar.kind for scalar in key] != kinds:
+            named = ", ".join(scalar.kind for scalar in key)
+            raise EventRefusedError(f"{place} holds a key ({named}) that is none of {', '.join(schema.key)}")
+
+
+def without_nul_bytes(batch: Batch) -> tuple[Batch, int]:
+    """The batch with no NUL byte in any text beside the key, and in how many rows there was one."""
+    rows, touched = batch.rows, np.zeros(batch.count, bool)
+    for index, column in enumerate(batch.schema.columns):
+        if column.type.is_text and column.name not in batch.schema.key:
+            found = pc.fill_null(pc.match_substring(rows.column(index), "\0"), False).to_numpy(zero_copy_only=False)
+            if found.any():
+                touched |= found
+                cleaned = pc.replace_substring(rows.column(index), pattern="\0", replacement="")
+                rows = rows.set_column(index, rows.schema.field(index), cleaned)
+    return replace(batch, rows=rows), int(np.count_nonzero(touched))
 
 
 def _check_own_columns(rows: pa.RecordBatch, envelope: BatchEnvelope) -> None:

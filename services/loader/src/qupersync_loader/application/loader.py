@@ -2,17 +2,18 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from qupersync_loader.application.baseline import BaselineKeeper
+from qupersync_loader.application.baseline import BaselineKeeper, lane_has_begun
 from qupersync_loader.application.outcome import Ack, Cause, Nak
+from qupersync_loader.application.parked import ParkedKeeper
 from qupersync_loader.application.ports import LaneFeed, Parked, PipelineState, Target
 from qupersync_loader.application.report import Reporter
 from qupersync_loader.application.rotation import LaneRef, Rotation
 from qupersync_loader.application.serve import Slots
-from qupersync_loader.application.troubles import PARKED, STATE, STREAM, Troubles, lane_place
+from qupersync_loader.application.troubles import STATE, STREAM, Troubles, lane_place
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_shared.contracts.progress import HEARTBEAT_SECONDS
 from qupersync_shared.kernel.errors import QupersyncError
@@ -56,6 +57,7 @@ class Loader:
         slot_count: int,
         rotation: Rotation,
         baselines: BaselineKeeper,
+        parked: ParkedKeeper,
         reporter: Reporter,
         troubles: Troubles,
     ) -> None:
@@ -67,6 +69,7 @@ class Loader:
         self._slot_count = slot_count
         self._rotation = rotation
         self._baselines = baselines
+        self._parked = parked
         self._reporter = reporter
         self._troubles = troubles
         self._seen: dict[LaneRef, tuple[int, int] | None] = {}
@@ -97,12 +100,22 @@ class Loader:
             with contextlib.suppress(asyncio.CancelledError):
                 await drained
         early = [] if not drained.cancelled() and drained.result() else ["the run was stopped before the end"]
-        states = await self._target.states(self._group)
+        known = await self._target.states(self._group)
+        states = {pipeline.name: known.get(pipeline.name, PipelineState()) for pipeline in self._pipelines}
         self._forget_overcome(states)
+        blocked = self._blocked()
         return Finish(
             waiting={name: state.parked for name, state in states.items() if not state.parked.nothing},
-            reasons=(*early, *self._blocked()),
+            reasons=(*early, *sorted(blocked.values()), *([] if early else self._not_begun(states, blocked))),
         )
+
+    def _not_begun(self, states: Mapping[PipelineName, PipelineState], named: Collection[LaneRef]) -> list[str]:
+        """Lanes of which nothing was ever loaded: an earlier run may have acknowledged what it could not begin with."""
+        return [
+            f"{pipeline.name}, lane {lane} has nothing to begin with: a snapshot is yet to come"
+            for pipeline, lane in sorted(self._rotation.lanes - set(named), key=lambda ref: (ref[0].name, ref[1]))
+            if not lane_has_begun(pipeline, lane, states.get(pipeline.name))
+        ]
 
     # -------------------------------------------------------------------------------------------------- lanes
 
@@ -148,13 +161,12 @@ class Loader:
             self._troubles.set(names, STATE, f"it did not answer within {HEARTBEAT_SECONDS:g} s")
         else:
             self._troubles.set(names, STATE, None)
-            for name, state in states.items():
-                self._troubles.set([name], PARKED, _degraded(state.parked))
             self._forget_overcome(states)
         try:
             await self._reporter.report(states)
             if states is not None:
-                await self._baselines.look(self._rotation.lanes, states)
+                await self._baselines.look(self._rotation.lanes, states, self._slots.awaited)
+                await self._parked.look(self._pipelines, states)
         except QupersyncError as error:
             _log.debug("progress_not_told", error=error)
 
@@ -211,19 +223,13 @@ class Loader:
             return False  # what was asked for is on its way
         return (await self._feed.backlog(*ref)).drained
 
-    def _blocked(self) -> list[str]:
+    def _blocked(self) -> dict[LaneRef, str]:
         """What keeps lanes from going on, as far as nobody has overcome it since."""
-        blocked = []
-        for (pipeline, lane), last in self._slots.last.items():
+        blocked = {}
+        for ref, last in self._slots.last.items():
+            pipeline, lane = ref
             reason = self._troubles.reason(pipeline.name, lane_place(lane))
             stuck = isinstance(last, Nak) or last.cause in _STUCK
             if stuck and reason is not None:
-                blocked.append(f"{pipeline.name}, {reason}")
-        return sorted(blocked)
-
-
-def _degraded(parked: Parked) -> str | None:
-    """What makes a pipeline degraded until it is redriven or discarded."""
-    if parked.nothing:
-        return None
-    return f"degraded: {parked.quarantined} rows in quarantine, {parked.dead_letters} dead letters"
+                blocked[ref] = f"{pipeline.name}, {reason}"
+        return blocked

@@ -6,6 +6,7 @@ from typing import Final
 
 from qupersync_loader.application.ports import Applied
 from qupersync_shared.kernel.errors import QupersyncError, TransientError
+from qupersync_shared.kernel.ids import Log
 from qupersync_shared.runtime.logs import describe
 from qupersync_shared.runtime.retry import delay_seconds
 
@@ -28,11 +29,14 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ack:
-    """The delivery is done with. `trouble` is what the lane's owner should know all the same."""
+    """The delivery is done with. `trouble` is what the lane's owner should know all the same; `awaits` is the log whose
+    baseline the lane waits for.
+    """
 
     cause: Cause
     applied: Applied = field(default_factory=Applied)
     trouble: str | None = None
+    awaits: Log | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

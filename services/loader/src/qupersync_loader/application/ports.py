@@ -1,25 +1,26 @@
 """What the use cases need from outside. The target has an in-memory twin; one conformance suite holds both."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
+from uuid import UUID
 
 from qupersync_loader.application.content import Batch
 from qupersync_loader.domain.pipeline import TargetPipeline
-from qupersync_loader.domain.watermark import Watermark
-from qupersync_shared.contracts.commands import ForkReport, ResendReply, ResendRequest, SnapshotRequest
+from qupersync_loader.domain.watermark import SnapshotSeen, Watermark
+from qupersync_shared.contracts.commands import ForkReport, RereadRequest, ResendReply, ResendRequest, SnapshotRequest
 from qupersync_shared.contracts.envelope import BatchEnvelope
 from qupersync_shared.contracts.progress import LaneProgress, ProcessHeartbeat
 from qupersync_shared.contracts.schema import RowSchema
-from qupersync_shared.kernel.ids import GroupName, Lane, Log, PipelineName
+from qupersync_shared.kernel.ids import GroupName, Lane, Log, PipelineName, SnapshotId
 
 # --- target ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneState:
-    """Where a pipeline and one of its lanes stand. `parked`: the lane has unresolved dead letters of its log."""
+    """Where a pipeline and one of its lanes stand. `parked`: the lane has unresolved dead letters, of whatever log."""
 
     log: Log | None = None
     lanes: int | None = None
@@ -29,13 +30,24 @@ class LaneState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What one event did. `written`: rows inserted or really changed; `removed`: rows deleted or marked deleted."""
+    """What one event did. `written`: rows inserted or really changed; `removed`: rows deleted or marked deleted;
+    `altered`: rows that NUL bytes were taken out of, because the owner chose so.
+    """
 
     rows: int = 0
     written: int = 0
     removed: int = 0
     quarantined: int = 0
     resolved: int = 0
+    altered: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letters:
+    """What became of a lane's dead letters. `held`: some of the event's log still wait, and hold the honest time."""
+
+    resolved: int = 0
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +88,14 @@ class TargetWork(Protocol):
 
     async def park(self, letter: DeadLetter) -> None:
         """Keeps the event as a dead letter."""
+        ...
+
+    async def settle_letters(
+        self, envelope: BatchEnvelope, *, redriven: Collection[UUID], snapshot: SnapshotSeen | None
+    ) -> Letters:
+        """Resolves the lane's dead letters that were redriven, and those from before the snapshot if it is over and
+        none of its own pages is parked or was discarded. Sources that forget (`deletes: keep`) do not say it again.
+        """
         ...
 
     async def save(self, watermark: Watermark, envelope: BatchEnvelope) -> None:
@@ -126,6 +146,17 @@ class PipelineState:
     parked: Parked = Parked()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueReread:
+    """Quarantined keys of one lane, encoded, by row, that are to be read again now that a snapshot is over."""
+
+    group: GroupName
+    pipeline: PipelineName
+    lane: Lane
+    snapshot: SnapshotId
+    rows: Mapping[int, str]
+
+
 class Target(Protocol):
     """The target database. DatabaseUnavailableError (transient), with the reason, where it cannot take part."""
 
@@ -135,6 +166,22 @@ class Target(Protocol):
 
     async def states(self, group: GroupName) -> Mapping[PipelineName, PipelineState]:
         """Every pipeline of the group that the target knows."""
+        ...
+
+    async def due_rereads(self, pipelines: Sequence[TargetPipeline]) -> Sequence[DueReread]:
+        """Keys that were last refused before their lane's last snapshot ended, and that nobody asked for since; the
+        first few thousand.
+        """
+        ...
+
+    async def saw_asked(self, due: DueReread) -> None:
+        """These keys were asked for: not again before the next snapshot has ended."""
+        ...
+
+    async def tidy(self, pipelines: Sequence[TargetPipeline], *, keep_days: int) -> None:
+        """Forgets what was resolved longer ago than this, and resolves dead letters of lanes that a pipeline no longer
+        has, once all of its lanes have had a snapshot since.
+        """
         ...
 
     async def close(self) -> None: ...
@@ -201,6 +248,8 @@ class Commands(Protocol):
     async def request_resend(self, request: ResendRequest) -> ResendReply | None: ...
 
     async def request_snapshot(self, request: SnapshotRequest) -> bool: ...
+
+    async def request_reread(self, request: RereadRequest) -> bool: ...
 
     async def report_fork(self, report: ForkReport) -> bool: ...
 

@@ -33,7 +33,7 @@ class Resends:
     def covers(self, event: EventFacts, expected: Sequence, now: datetime) -> Resend | None:
         """The request that serves this unusable event too: what is missing comes again, or a snapshot does."""
         known = self._answered.get(event.lane)
-        if known is None or known.log != event.log or known.expected > expected or now - known.asked_at > ASK_AGAIN:
+        if known is None or known.log != event.log or known.expected > expected or _long_ago(known, now):
             return None
         older = known.generation is None or event.generation < known.generation
         return known if older else None
@@ -50,3 +50,8 @@ class Resends:
 
     def ask_second_copy(self, event: EventFacts) -> None:
         self._second_copies[event.lane] = event.event_id
+
+
+def _long_ago(known: Resend, now: datetime) -> bool:
+    """Whether it is time to ask again; so it is when the clock was put back."""
+    return abs(now - known.asked_at) > ASK_AGAIN

@@ -11,16 +11,18 @@ from typing import Final
 from qupersync_loader.application.apply_event import ApplyEvent
 from qupersync_loader.application.outcome import Ack, Cause, Nak, Outcome, nak
 from qupersync_loader.application.ports import Delivery, LaneFeed, Target, TargetSession
+from qupersync_loader.application.quiet import QuietLanes
 from qupersync_loader.application.rotation import LaneRef, Rotation
 from qupersync_loader.application.troubles import STREAM, TARGET, Troubles, lane_place
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_shared.kernel.errors import QupersyncError, StreamUnavailableError
-from qupersync_shared.kernel.ids import Lane, PipelineName
+from qupersync_shared.kernel.ids import Lane, Log, PipelineName
 from qupersync_shared.runtime.lifecycle import Stop
 from qupersync_shared.runtime.logs import describe, get_logger
 from qupersync_shared.runtime.retry import Backoff
 
 _BACKOFF_FIRST_SECONDS: Final = 0.2
+_NAK_SECONDS: Final = 1.0
 _BACKOFF_CAP_SECONDS: Final = 2.0  # so that work goes on within seconds of a recovery
 
 _log = get_logger(__name__)
@@ -47,6 +49,7 @@ class Slots:
         rotation: Rotation,
         troubles: Troubles,
         ack_wait_seconds: float,
+        quiet: QuietLanes | None = None,
     ) -> None:
         self.tally = Tally()
         self.last: dict[LaneRef, Outcome] = {}
@@ -55,28 +58,56 @@ class Slots:
         self._use_cases = use_cases
         self._rotation = rotation
         self._troubles = troubles
+        self._quiet = quiet
         self._prolong_seconds = ack_wait_seconds / 3
+
+    @property
+    def awaited(self) -> dict[LaneRef, Log]:
+        """The log of each lane whose last message was of use to nobody who has not begun in it."""
+        return {
+            ref: outcome.awaits
+            for ref, outcome in self.last.items()
+            if isinstance(outcome, Ack) and outcome.awaits is not None
+        }
 
     async def serve(self, stop: Stop) -> None:
         """One slot's life: ends after the message it is at when the stop is requested."""
         backoff = Backoff(first_seconds=_BACKOFF_FIRST_SECONDS, cap_seconds=_BACKOFF_CAP_SECONDS)
-        while not stop.requested:
-            ref = self._rotation.take()
-            if ref is None:
-                await stop.wait(self._rotation.wait_seconds)
-                continue
-            busy = False
-            try:
-                busy = await self._turn(ref, stop)
-                backoff.reset()
-            except QupersyncError as error:
-                self._note(ref[0], error)
-                await stop.wait(backoff.next())
-            except Exception:  # noqa: BLE001  # a defect at one lane must not end the slot
-                _log.exception("turn_failed", pipeline=ref[0].name, lane=ref[1])
-                await stop.wait(backoff.next())
-            finally:
-                self._rotation.give_back(ref, busy=busy)
+        try:
+            while not stop.requested:
+                ref = self._rotation.take()
+                if ref is None:
+                    await self._until_one_is_free(stop)
+                    continue
+                busy, rests = False, False
+                try:
+                    busy = await self._turn(ref, stop)
+                    rests = not busy
+                    backoff.reset()
+                except QupersyncError as error:
+                    self._note(ref[0], error)
+                    await stop.wait(backoff.next())
+                except Exception:  # noqa: BLE001  # a defect at one lane must not end the slot
+                    _log.exception("turn_failed", pipeline=ref[0].name, lane=ref[1])
+                    await stop.wait(backoff.next())
+                finally:
+                    self._give_back(ref, busy=busy, rests=rests and not stop.requested)
+        finally:
+            if self._quiet is not None:
+                await self._quiet.close()
+
+    async def _until_one_is_free(self, stop: Stop) -> None:
+        if self._quiet is not None:
+            await self._quiet.wait(stop)
+        else:
+            await stop.wait(self._rotation.wait_seconds)
+
+    def _give_back(self, ref: LaneRef, *, busy: bool, rests: bool) -> None:
+        """With fewer slots than lanes, those that rest are watched: slots are for lanes with something to load."""
+        if self._quiet is not None and rests and self._rotation.crowded:
+            self._quiet.watch(ref)
+        else:
+            self._rotation.give_back(ref, busy=busy)
 
     def _note(self, pipeline: TargetPipeline, error: QupersyncError) -> None:
         stream = isinstance(error, StreamUnavailableError)
@@ -112,6 +143,11 @@ class Slots:
         async with self._prolonged(delivery):
             try:
                 return await self._use_cases[pipeline.name](lane, delivery, session)
+            except asyncio.CancelledError:
+                # The process ends by force: what was not committed is rolled back, and need not wait for the ack wait.
+                with contextlib.suppress(Exception):
+                    await asyncio.wait_for(delivery.nak(0), _NAK_SECONDS)
+                raise
             except Exception as error:  # noqa: BLE001  # a defect: the lane is held, and says so, instead of losing the event
                 _log.exception("event_failed", pipeline=pipeline.name, lane=lane)
                 return nak(f"a defect: {describe(error)}", delivery.attempt, halted=True)

@@ -9,7 +9,6 @@ from qupersync_shared.kernel.ids import Lane, PipelineName
 TARGET: Final = "target"
 STATE: Final = "target state"
 STREAM: Final = "stream"
-PARKED: Final = "parked"
 _SHOWN: Final = 3
 _SPOKEN: Final = {TARGET: "target", STATE: "target", STREAM: "stream"}
 
@@ -69,4 +68,4 @@ class Troubles:
 
 
 def _rank(place: str) -> tuple[int, str]:
-    return {TARGET: 0, STATE: 0, STREAM: 1, PARKED: 3}.get(place, 2), place
+    return {TARGET: 0, STATE: 0, STREAM: 1}.get(place, 2), place

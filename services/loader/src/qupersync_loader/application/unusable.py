@@ -36,7 +36,7 @@ class UnusableEvents:
                 return Ack(cause=Cause.ALREADY_APPLIED)
             case AwaitBaseline():
                 waits = f"lane {event.lane} waits for the first page of a snapshot"
-                return Ack(cause=Cause.AWAITS_BASELINE, trouble=waits)
+                return Ack(cause=Cause.AWAITS_BASELINE, trouble=waits, awaits=event.log)
             case Gap(expected=expected):
                 return await self._gap(event, expected, delivery)
             case Fork():

@@ -42,6 +42,15 @@ class Adopt(StrEnum):
     REPLACE = "replace"
 
 
+class NulBytes(StrEnum):
+    """What becomes of a text with NUL bytes, which PostgreSQL cannot hold: its row is refused, or they are taken out
+    and counted. In a key they are always refused.
+    """
+
+    QUARANTINE = "quarantine"
+    REMOVE = "remove"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetPipeline:
     """One pipeline of a loader group. `lanes` is what the configuration says; a log may have another number."""
@@ -56,6 +65,7 @@ class TargetPipeline:
     on_terminal: OnTerminal = OnTerminal.PARK
     schema_policy: SchemaPolicy = SchemaPolicy.EVOLVE
     adopt: Adopt | None = None
+    nul_bytes: NulBytes = NulBytes.QUARANTINE
 
     def __post_init__(self) -> None:
         if self.lanes < 1:

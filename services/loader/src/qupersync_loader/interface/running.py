@@ -1,15 +1,13 @@
 """`qupersync-loader run`: one process, until a signal, or until everything there is has been loaded."""
 
 import sys
-from typing import Final
 
 from qupersync_loader.application.loader import Finish
 from qupersync_loader.bootstrap import workshop
 from qupersync_loader.settings import LoaderSettings
 from qupersync_shared.runtime.lifecycle import Stop
 from qupersync_shared.runtime.logs import get_logger
-
-_LOOK: Final = "SELECT {columns} FROM public.{table} WHERE pipeline = '{pipeline}' AND resolved_at IS NULL"
+from qupersync_shared.runtime.quarantine import parked_reason
 
 _log = get_logger(__name__)
 
@@ -34,10 +32,6 @@ def report(finish: Finish) -> list[str]:
     """What waits for a person after a drained run, and where to look."""
     lines = [f"not loaded: {reason}" for reason in finish.reasons]
     for name, parked in sorted(finish.waiting.items()):
-        if parked.quarantined:
-            where = _LOOK.format(columns="key, reason", table="qupersync_quarantine", pipeline=name)
-            lines.append(f"{name}: {parked.quarantined} rows in quarantine: {where}")
-        if parked.dead_letters:
-            where = _LOOK.format(columns="lane, sequence, reason", table="qupersync_dead_letter", pipeline=name)
-            lines.append(f"{name}: {parked.dead_letters} dead letters: {where}")
+        reason = parked_reason(name, parked.quarantined, parked.dead_letters)
+        lines.append(f"{name}: {reason}")
     return lines

@@ -12,6 +12,7 @@ from qupersync_loader.settings import loader_settings
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.runtime.logs import describe
 from qupersync_shared.runtime.plugins import StatusPart
+from qupersync_shared.runtime.quarantine import parked_reason
 from qupersync_shared.runtime.settings import Configuration
 
 PROBE_SECONDS: Final = 3.0
@@ -42,15 +43,19 @@ def fragment(pipeline: TargetPipeline, state: PipelineState, now: datetime) -> d
     """One pipeline's entry; a pipeline with something parked is degraded."""
     found: dict[str, Any] = {
         "target": {"table": pipeline.target, "log": state.log, "lanes": state.lanes},
-        "parked": {"quarantined": state.parked.quarantined, "dead_letters": state.parked.dead_letters},
+        "parked": {
+            str(pipeline.group): {
+                "quarantined": state.parked.quarantined,
+                "dead_letters": state.parked.dead_letters,
+                "altered": sum(progress.altered for progress in state.watermarks.values()),
+            }
+        },
         "lanes": [_lane(lane, progress) for lane, progress in sorted(state.watermarks.items())],
         "lag": {"freshness_seconds": _freshness(state, now)},
     }
     if not state.parked.nothing:
         found["state"] = "degraded"
-        found["reason"] = (
-            f"{state.parked.quarantined} rows in quarantine, {state.parked.dead_letters} dead letters in the target"
-        )
+        found["reason"] = parked_reason(pipeline.name, state.parked.quarantined, state.parked.dead_letters)
     return found
 
 

@@ -10,7 +10,7 @@ import typer
 
 from qupersync_shared.kernel.errors import ConfigurationError
 from qupersync_shared.runtime import logs
-from qupersync_shared.runtime.cli import checking, showing, starting
+from qupersync_shared.runtime.cli import checking, events, groups, quarantine, showing, starting
 from qupersync_shared.runtime.cli import status as status_command
 from qupersync_shared.runtime.cli.guard import EXIT_OK, EXIT_USAGE, EXIT_WRONG, debugging, guarded
 from qupersync_shared.runtime.cli.invocation import Invocation, configuration, invocation
@@ -93,6 +93,9 @@ def _add_own(app: typer.Typer) -> None:
     config = typer.Typer(no_args_is_help=True, help="Look at the configuration.", rich_markup_mode=None)
     config.command("show")(_show)
     app.add_typer(config, name="config")
+    quarantine.add_commands(app)
+    events.register(app)
+    groups.register(app)
 
 
 def _init(

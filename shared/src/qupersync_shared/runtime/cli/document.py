@@ -4,9 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from qupersync_shared.contracts.places import StreamPlaces
 from qupersync_shared.contracts.progress import STALE_SECONDS, LaneProgress
 from qupersync_shared.runtime.cli.nats_status import NatsFacts, Process, StreamFacts, alive, plain
 from qupersync_shared.runtime.plugins import StatusPart
+from qupersync_shared.runtime.quarantine import parked_reason
 
 UNKNOWN: Final = "unknown"
 # The further to the right, the more it matters: of two states the worse one is shown.
@@ -17,6 +19,7 @@ _STATES: Final = (
 _NEEDED_ROLES: Final = ("extractor", "loader")
 _LAG: Final = ("source_seconds", "outbox_records", "outbox_bytes", "stream_events", "freshness_seconds")
 _FULL_SHARE: Final = 0.98
+_SLOW_RELAY_SECONDS: Final = 120.0
 
 
 def assemble(
@@ -40,6 +43,9 @@ def assemble(
         sections = merge(sections, part.sections)
         processes.extend(part.processes)
         reasons.extend(part.reasons)
+    if probes.get("nats", {}).get("verdict") != "unknown":  # else nobody knows who is alive
+        for name, reason in _not_relayed(entries, processes).items():
+            entries[name] = merge(entries[name], {"reason": reason})
     finished = {name: _finished(entry) for name, entry in sorted(entries.items())}
     reasons.extend(f"{name}: {entry['reason']}" for name, entry in finished.items() if entry["reason"])
     distinct = list(dict.fromkeys(reasons))
@@ -52,6 +58,19 @@ def assemble(
         "probes": {name: dict(probe) for name, probe in probes.items()},
         **sections,
     }
+
+
+def _not_relayed(entries: Mapping[str, Mapping[str, Any]], processes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Pipelines whose outbox records wait longer than they should, with nobody saying why."""
+    relays = any(process.get("alive") and process.get("relays") for process in processes)
+    found: dict[str, str] = {}
+    for name, entry in entries.items():
+        waited = (entry.get("lag") or {}).get("outbox_seconds") or 0.0
+        if not relays and waited > STALE_SECONDS:
+            found[name] = f"its outbox has waited for {waited:.0f} s and nobody relays: start `qupersync-extractor run`"
+        elif waited > _SLOW_RELAY_SECONDS and not entry.get("reason"):
+            found[name] = f"its outbox has waited for {waited:.0f} s although a relay is alive: look at the relay's log"
+    return found
 
 
 def _finished(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,7 +131,14 @@ def nats_part(pipelines: Sequence[str], facts: NatsFacts) -> StatusPart:
     """The share of the document that NATS alone can tell."""
     living = alive(facts.processes, STALE_SECONDS)
     fragments = {
-        name: _fragment(facts.streams.get(name), facts.lanes.get(name, []), _troubles(living, name), facts.at)
+        name: _fragment(
+            name,
+            facts.streams.get(name),
+            facts.lanes.get(name, []),
+            _troubles(living, name),
+            facts.at,
+            facts.places.get(name),
+        )
         for name in pipelines
     }
     troubles = [
@@ -154,7 +180,12 @@ def _troubles(living: Sequence[Process], pipeline: str) -> list[str]:
 
 
 def _fragment(
-    stream: StreamFacts | None, progress: Sequence[LaneProgress], troubles: Sequence[str], at: datetime
+    pipeline: str,
+    stream: StreamFacts | None,
+    progress: Sequence[LaneProgress],
+    troubles: Sequence[str],
+    at: datetime,
+    places: StreamPlaces | None,
 ) -> dict[str, Any]:
     reasons = list(troubles)
     if stream is None:
@@ -162,6 +193,12 @@ def _fragment(
     elif 0 < stream.bytes_max * _FULL_SHARE <= stream.bytes:
         reasons.append(f"its stream is full: {stream.bytes} of {stream.bytes_max} bytes")
     reasons.extend(f"lane {lane.lane}: {lane.trouble}" for lane in progress if lane.trouble)
+    parked = {group: _parked([entry for entry in progress if entry.group == group]) for group in _names(progress)}
+    waiting_rows = {
+        group: parked_reason(pipeline, counts["quarantined"], counts["dead_letters"])
+        for group, counts in parked.items()
+    }
+    reasons.extend(reason for reason in waiting_rows.values() if reason is not None)
     published = stream.last if stream else {}
     groups: dict[int, list[LaneProgress]] = {}
     for entry in progress:
@@ -169,12 +206,39 @@ def _fragment(
     numbers = sorted({*published, *groups})
     lanes = [_lane(number, published, groups.get(number, [])) for number in numbers]
     waiting = [lane["waiting_events"] for lane in lanes if lane["waiting_events"] is not None]
-    kept = {"messages": stream.messages, "bytes": stream.bytes, "bytes_max": stream.bytes_max} if stream else None
     return {
+        **({"state": "degraded"} if any(waiting_rows.values()) else {}),
         "reason": "; ".join(dict.fromkeys(reasons)) or None,
+        "parked": parked,
         "lanes": lanes,
-        "stream": kept,
+        "stream": _stream(stream, places) if stream else None,
         "lag": {"stream_events": max(waiting, default=None), "freshness_seconds": _freshness(progress, at)},
+    }
+
+
+def _stream(stream: StreamFacts, places: StreamPlaces | None) -> dict[str, Any]:
+    """Its size, and since when it can be replayed: from the last whole snapshot on, as its keeper last said."""
+    since = places.replayable_since if places else None
+    return {
+        "messages": stream.messages,
+        "bytes": stream.bytes,
+        "bytes_max": stream.bytes_max,
+        "replayable_since": since.astimezone(UTC).isoformat(timespec="milliseconds") if since else None,
+        "not_rebuildable": places.not_rebuildable if places else "not known: no relay has looked at the stream yet",
+        "held_by": list(places.held_by) if places else [],
+    }
+
+
+def _names(progress: Sequence[LaneProgress]) -> list[str]:
+    return sorted({entry.group for entry in progress})
+
+
+def _parked(lanes: Sequence[LaneProgress]) -> dict[str, int]:
+    """What waits for a person in one loader group, and how many rows the owner's policy altered."""
+    return {
+        "quarantined": sum(lane.quarantined for lane in lanes),
+        "dead_letters": sum(lane.dead_letters for lane in lanes),
+        "altered": sum(lane.altered for lane in lanes),
     }
 
 
@@ -202,9 +266,8 @@ def _waiting(last: Any, slowest: LaneProgress | None) -> int | None:
 
 
 def _group(entry: LaneProgress) -> dict[str, Any]:
-    return entry.model_dump(
-        mode="json", include={"log", "sequence", "event_id", "honest_time", "applied_at", "building", "trouble"}
-    )
+    shown = {"log", "sequence", "event_id", "honest_time", "applied_at", "building", "trouble"}
+    return entry.model_dump(mode="json", include=shown | {"quarantined", "dead_letters", "altered"})
 
 
 def _freshness(progress: Sequence[LaneProgress], at: datetime) -> float | None:

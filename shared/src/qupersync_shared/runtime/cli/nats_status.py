@@ -8,17 +8,19 @@ from typing import Any, Final
 
 import nats.js.errors
 from nats.aio.client import Client
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamInfo
+from nats.js.api import StreamInfo
 from pydantic import ValidationError
 
 from qupersync_shared.contracts.envelope import BatchEnvelope
+from qupersync_shared.contracts.places import StreamPlaces
 from qupersync_shared.contracts.progress import LaneProgress, ProcessHeartbeat
-from qupersync_shared.contracts.subjects import stream_name, stream_subjects
+from qupersync_shared.contracts.subjects import stream_name
 from qupersync_shared.kernel.errors import EventRefusedError
 from qupersync_shared.kernel.ids import PipelineName
 from qupersync_shared.runtime import bucket
 from qupersync_shared.runtime.jetstream import connect, translated
 from qupersync_shared.runtime.settings import Configuration, NatsSection
+from qupersync_shared.runtime.stream_reading import reading
 
 _CONNECT_SECONDS: Final = 2.0
 _REQUEST_SECONDS: Final = 2.0
@@ -51,6 +53,7 @@ class NatsFacts:
     streams: dict[str, StreamFacts] = field(default_factory=dict)
     lanes: dict[str, list[LaneProgress]] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
+    places: dict[str, StreamPlaces] = field(default_factory=dict)
 
 
 async def read_nats(section: NatsSection, configuration: Configuration) -> NatsFacts:
@@ -70,8 +73,9 @@ async def read_nats(section: NatsSection, configuration: Configuration) -> NatsF
                 return _lanes(found.values())
 
         at = await bucket.server_time(client, timeout=_REQUEST_SECONDS)
-        beats, streams, progress = await asyncio.gather(
+        beats, places, streams, progress = await asyncio.gather(
             bucket.read(client, ["process.>"], timeout=_REQUEST_SECONDS),
+            bucket.read(client, ["snapshot.*"], timeout=_REQUEST_SECONDS),
             asyncio.gather(*(stream(name) for name in names)),
             asyncio.gather(*(lanes(name) for name in names)),
         )
@@ -82,6 +86,7 @@ async def read_nats(section: NatsSection, configuration: Configuration) -> NatsF
         streams={name: facts for name, facts in zip(names, streams, strict=True) if facts is not None},
         lanes=dict(zip(names, progress, strict=True)),
         processes=_processes(beats.values(), at),
+        places={told.pipeline: told for told in _places(places.values())},
     )
 
 
@@ -105,27 +110,9 @@ async def _stream(client: Client, pipeline: PipelineName) -> StreamFacts | None:
 async def _last_headers(client: Client, pipeline: PipelineName) -> list[dict[str, str]]:
     """The headers of each lane's newest message, without their bodies, which may be megabytes."""
     js = client.jetstream(timeout=_REQUEST_SECONDS)
-    consumer = await js.add_consumer(
-        stream_name(pipeline),
-        ConsumerConfig(
-            deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
-            ack_policy=AckPolicy.NONE,
-            headers_only=True,
-            mem_storage=True,
-            inactive_threshold=10,
-            filter_subject=stream_subjects(pipeline),
-        ),
-    )
-    waiting = consumer.num_pending or 0
-    if not waiting:
-        return []
-    subscription = await js.pull_subscribe_bind(consumer=consumer.name, stream=stream_name(pipeline))
-    try:
-        messages = await subscription.fetch(waiting, timeout=_REQUEST_SECONDS)
-    finally:
-        await subscription.unsubscribe()
-        await js.delete_consumer(stream_name(pipeline), consumer.name)
-    return [dict(message.headers or {}) for message in messages]
+    async with reading(js, pipeline, newest_of_each_lane=True, headers_only=True) as (stream, waiting):
+        messages = await stream.next(waiting, seconds=_REQUEST_SECONDS) if waiting else []
+    return [message.headers for message in messages]
 
 
 def _envelopes(headers: Iterable[dict[str, str]]) -> Iterable[BatchEnvelope]:
@@ -144,6 +131,14 @@ def _lanes(entries: Iterable[bucket.Entry]) -> list[LaneProgress]:
         except ValidationError:
             continue
     return sorted(found, key=lambda lane: (lane.group, lane.lane))
+
+
+def _places(entries: Iterable[bucket.Entry]) -> Iterable[StreamPlaces]:
+    for entry in entries:
+        try:
+            yield StreamPlaces.model_validate_json(entry.value)
+        except ValidationError:
+            continue
 
 
 def _processes(entries: Iterable[bucket.Entry], at: datetime) -> list[Process]:

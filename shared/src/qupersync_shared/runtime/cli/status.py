@@ -12,7 +12,7 @@ from qupersync_shared.kernel.errors import ConfigurationError
 from qupersync_shared.runtime.cli.document import assemble, nats_part
 from qupersync_shared.runtime.cli.nats_status import read_nats
 from qupersync_shared.runtime.cli.probing import Probe, ask_all, run
-from qupersync_shared.runtime.console import console, print_json, print_plain, print_table, seconds_shown
+from qupersync_shared.runtime.console import bytes_shown, console, print_json, print_plain, print_table, seconds_shown
 from qupersync_shared.runtime.logs import mask
 from qupersync_shared.runtime.plugins import Plugins, StatusPart
 from qupersync_shared.runtime.settings import Configuration
@@ -88,7 +88,7 @@ def show(document: dict[str, Any], out: Console | None = None) -> None:
     if entries:
         print_table(
             out,
-            ("pipeline", "state", "freshness", "source", "outbox", "stream", "lanes"),
+            ("pipeline", "state", "freshness", "source", "outbox", "stream", "lanes", "size", "replayable since"),
             [_pipeline_row(name, entry) for name, entry in entries.items()],
             [_STYLES.get(entry["state"], "yellow") for entry in entries.values()],
         )
@@ -115,7 +115,16 @@ def _pipeline_row(name: str, entry: dict[str, Any]) -> tuple[str, ...]:
         events(lag["outbox_records"]),
         events(lag["stream_events"]),
         str(len(entry["lanes"])),
+        *_stream_cells(entry.get("stream")),
     )
+
+
+def _stream_cells(stream: dict[str, Any] | None) -> tuple[str, str]:
+    if stream is None:
+        return "-", "-"
+    limit = stream["bytes_max"]
+    size = bytes_shown(stream["bytes"]) + (f" of {bytes_shown(limit)}" if limit > 0 else "")
+    return size, stream["replayable_since"] or "not rebuildable"
 
 
 def _process_row(process: dict[str, Any]) -> tuple[str, ...]:

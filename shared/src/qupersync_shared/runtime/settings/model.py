@@ -78,7 +78,7 @@ class DatabaseSection(Section):
 
 
 class OutboxSection(DatabaseSection):
-    retention: Duration = Field(default=timedelta(hours=72), ge=timedelta(minutes=1))
+    retention: Duration = Field(default=timedelta(hours=72), ge=timedelta(seconds=10))
     high_water_bytes: Size = Field(default=2 << 30, ge=1 << 20)
     high_water_age: Duration = Field(default=timedelta(hours=6), ge=timedelta(seconds=1))
 
@@ -89,7 +89,8 @@ class NatsSection(Section):
     password: SecretStr | None = None
     password_file: Path | None = None
     replicas: int = Field(default=1, ge=1, le=5)
-    stream_bytes_max: Size = Field(default=4 << 30, ge=1 << 20)
+    stream_bytes_max: Size = Field(default=1 << 30, ge=1 << 20)
+    replay_retention: Duration = Field(default=timedelta(0), ge=timedelta(0))
 
     @field_validator("servers")
     @classmethod
@@ -107,6 +108,7 @@ class ExtractorSection(Section):
     lease: Duration = Field(default=timedelta(seconds=30), ge=timedelta(seconds=1), le=timedelta(hours=1))
     event_bytes_max: Size = Field(default=900_000, ge=16_384)
     page_bytes_max: Size = Field(default=64 << 20, ge=1 << 20)
+    memory_max: Size = Field(default=128 << 20, ge=1 << 20)
 
 
 class LoaderSection(Section):
@@ -155,6 +157,7 @@ class PipelineSection(Section):
     deletes: Literal["apply", "soft", "keep"] = "apply"
     on_bad_row: Literal["quarantine", "halt"] = "quarantine"
     on_terminal: Literal["park", "halt"] = "park"
+    nul_bytes: Literal["quarantine", "remove"] = "quarantine"
     schema_policy: Literal["evolve", "freeze"] = Field(default="evolve", alias="schema")
     adopt: Literal["keep", "replace"] | None = None
 

@@ -15,11 +15,12 @@ from qupersync_shared.contracts.commands import (
     Accepted,
     Command,
     ForkReport,
+    RereadRequest,
     ResendReply,
     ResendRequest,
     SnapshotRequest,
 )
-from qupersync_shared.contracts.subjects import COMMAND_FORK, COMMAND_RESEND, COMMAND_SNAPSHOT
+from qupersync_shared.contracts.subjects import COMMAND_FORK, COMMAND_REREAD, COMMAND_RESEND, COMMAND_SNAPSHOT
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.runtime.jetstream import Connection
 from qupersync_shared.runtime.logs import describe, get_logger
@@ -37,6 +38,7 @@ class Handlers:
     resend: Callable[[ResendRequest], Awaitable[ResendReply]]
     snapshot: Callable[[SnapshotRequest], Awaitable[Accepted]]
     fork: Callable[[ForkReport], Awaitable[Accepted]]
+    reread: Callable[[RereadRequest], Awaitable[Accepted]]
 
 
 class CommandServer:
@@ -58,6 +60,7 @@ class CommandServer:
             (COMMAND_RESEND, ResendRequest, handlers.resend),
             (COMMAND_SNAPSHOT, SnapshotRequest, handlers.snapshot),
             (COMMAND_FORK, ForkReport, handlers.fork),
+            (COMMAND_REREAD, RereadRequest, handlers.reread),
         )
 
     async def start(self) -> None:

@@ -5,6 +5,7 @@ from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from qupersync_shared.contracts.places import StreamPlaces, places_key
 from qupersync_shared.contracts.progress import LaneProgress, ProcessHeartbeat, process_key
 from qupersync_shared.kernel.ids import PipelineName
 from qupersync_shared.runtime import bucket
@@ -13,6 +14,8 @@ from qupersync_shared.runtime.logs import get_logger
 
 # A process that has been gone for this long is forgotten.
 HEARTBEAT_KEEP_SECONDS: Final = 3600.0
+# So is what is known of the stream of a pipeline that is gone; the stream itself would tell it again.
+PLACES_KEEP_SECONDS: Final = 7 * 86_400.0
 
 Content = TypeVar("Content", bound=BaseModel)
 
@@ -35,13 +38,7 @@ class JetStreamProgress:
 
     async def beat(self, heartbeat: ProcessHeartbeat) -> None:
         key = process_key(heartbeat.role, heartbeat.instance)
-        value = heartbeat.model_dump_json().encode()
-        js = await self._connection.jetstream()
-        try:
-            await bucket.write(js, key, value, keep_seconds=HEARTBEAT_KEEP_SECONDS)
-        except bucket.BucketMissingError:
-            await ensure_bucket(js, replicas=self._replicas)
-            await bucket.write(js, key, value, keep_seconds=HEARTBEAT_KEEP_SECONDS)
+        await self._write(key, heartbeat.model_dump_json().encode(), keep_seconds=HEARTBEAT_KEEP_SECONDS)
 
     async def leave(self, role: str, instance: str) -> None:
         await bucket.remove(await self._connection.jetstream(), process_key(role, instance))
@@ -49,6 +46,23 @@ class JetStreamProgress:
     async def processes(self) -> list[ProcessHeartbeat]:
         found = await self._read("process.>")
         return sorted(_parsed(found.items(), ProcessHeartbeat), key=lambda entry: (entry.role, entry.instance))
+
+    async def places(self, pipeline: PipelineName) -> StreamPlaces | None:
+        """What was last told of the pipeline's stream; None where nothing readable was."""
+        found = await self._read(places_key(pipeline))
+        return next(iter(_parsed(found.items(), StreamPlaces)), None)
+
+    async def put_places(self, places: StreamPlaces) -> None:
+        key = places_key(PipelineName(places.pipeline))
+        await self._write(key, places.model_dump_json().encode(), keep_seconds=PLACES_KEEP_SECONDS)
+
+    async def _write(self, key: str, value: bytes, *, keep_seconds: float) -> None:
+        js = await self._connection.jetstream()
+        try:
+            await bucket.write(js, key, value, keep_seconds=keep_seconds)
+        except bucket.BucketMissingError:
+            await ensure_bucket(js, replicas=self._replicas)
+            await bucket.write(js, key, value, keep_seconds=keep_seconds)
 
     async def _read(self, keys: str) -> dict[str, bucket.Entry]:
         try:

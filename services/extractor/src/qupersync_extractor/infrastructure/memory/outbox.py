@@ -47,6 +47,21 @@ class MemoryOutboxReader:
     async def wait(self, seconds: float) -> None:
         await self._store.wait(seconds)
 
+    async def next_committed(self, seconds: float) -> frozenset[PipelineName] | None:
+        self._store.check()
+        return await self._store.next_written(seconds)
+
+    async def behind(self) -> frozenset[PipelineName]:
+        self._store.check()
+        found = set()
+        for (name, lane), row in self._store.cursors.items():
+            known = self._store.pipelines.get(name)
+            if known is None or lane >= known.state.lanes or row.cursor.log != known.state.log:
+                continue
+            if row.cursor.last_sequence < known.state.sequence:
+                found.add(name)
+        return frozenset(found)
+
     def _lane(self, pipeline: PipelineName, lane: Lane, log: Log, after: Sequence) -> list[OutboxRecord]:
         found = [
             record

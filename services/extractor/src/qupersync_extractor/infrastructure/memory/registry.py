@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from qupersync_extractor.application.ports import Registration
+from qupersync_extractor.application.ports import Asked, Registration, RunRequest
 from qupersync_extractor.domain.extraction import Extraction, open_log, wish_snapshot
 from qupersync_extractor.infrastructure.memory.store import Lease, MemoryStore, PipelineRow
 from qupersync_shared.kernel.errors import TerminalError
@@ -58,14 +58,31 @@ class MemoryRegistry:
             if row is not None:
                 row.run_requested = True
                 row.run_mode = row.run_mode if row.run_mode == "snapshot" else mode or row.run_mode
+                row.run_ticket += 1
+        await self._store.ring_request()
 
-    async def take_request(self, pipeline: PipelineName) -> tuple[bool, str | None]:
+    async def run_request(self, pipeline: PipelineName) -> RunRequest | None:
+        self._store.check()
+        row = self._store.pipelines.get(pipeline)
+        if row is None or not row.run_requested:
+            return None
+        return RunRequest(mode=row.run_mode, ticket=row.run_ticket)
+
+    async def run_made(self, pipeline: PipelineName, request: RunRequest) -> None:
         async with self._store.locked(pipeline) as row:
-            if row is None or not row.run_requested:
-                return False, None
-            mode = row.run_mode
-            row.run_requested, row.run_mode = False, None
-            return True, mode
+            if row is not None and row.run_ticket == request.ticket:
+                row.run_requested, row.run_mode = False, None
+
+    async def asked_for(self) -> dict[PipelineName, Asked]:
+        self._store.check()
+        waiting = {row.reread.pipeline for row in self._store.rereads.values() if not row.reread.done}
+        found = {
+            name: Asked(run=row.run_requested, rereads=name in waiting) for name, row in self._store.pipelines.items()
+        }
+        return {name: asked for name, asked in found.items() if asked != Asked()}
+
+    async def wait_for_request(self, seconds: float) -> None:
+        await self._store.wait_asked(seconds)
 
     async def wish_snapshot(self, pipeline: PipelineName, *, reason: str, restart: bool) -> bool:
         async with self._store.locked(pipeline) as row:

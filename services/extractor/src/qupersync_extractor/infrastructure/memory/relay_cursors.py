@@ -9,7 +9,7 @@ from qupersync_shared.kernel.ids import Generation, Lane, Log, PipelineName, Seq
 
 
 class MemoryRelayCursors:
-    """The relay cursors of a MemoryStore; every call is atomic, since it never awaits."""
+    """The relay cursors of a MemoryStore; every change is atomic, since nothing is awaited before it is whole."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
@@ -70,6 +70,7 @@ class MemoryRelayCursors:
             last_sequence=Sequence(min(row.cursor.last_sequence, from_sequence - 1)),
             generation=Generation(row.cursor.generation + 1),
         )
+        await self._store.ring({pipeline})
         return row.cursor.generation
 
     async def release(self, owner: str) -> None:

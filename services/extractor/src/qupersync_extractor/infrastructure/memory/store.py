@@ -2,17 +2,19 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Final
+from uuid import UUID
 
-from qupersync_extractor.application.ports import WithheldRow
+from qupersync_extractor.application.quarantine import Resolution, WithheldRow
 from qupersync_extractor.application.runs import RunRecord
 from qupersync_extractor.domain.extraction import Extraction
 from qupersync_extractor.domain.records import OutboxRecord, RelayCursor
+from qupersync_extractor.domain.rereads import Reread
 from qupersync_shared.kernel.errors import DatabaseUnavailableError
 from qupersync_shared.kernel.ids import FencingToken, Lane, Log, PipelineName, RunId, Sequence
 
@@ -43,6 +45,7 @@ class PipelineRow:
     trouble: str | None = None
     run_requested: bool = False
     run_mode: str | None = None
+    run_ticket: int = 0
     forked_log: Log | None = None
 
 
@@ -50,6 +53,24 @@ class PipelineRow:
 class CursorRow:
     cursor: RelayCursor
     lease: Lease | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class RereadRow:
+    reread: Reread
+    requested_at: datetime
+    done_at: datetime | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class WithheldState:
+    """What became of a withheld row."""
+
+    first_seen_at: datetime
+    last_seen_at: datetime
+    times: int = 0
+    resolved_at: datetime | None = None
+    resolution: Resolution | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,6 +85,8 @@ class MemoryStore:
     outbox: dict[RecordKey, OutboxRecord] = field(default_factory=dict)
     cursors: dict[tuple[PipelineName, Lane], CursorRow] = field(default_factory=dict)
     withheld: dict[tuple[PipelineName, str], WithheldRow] = field(default_factory=dict)
+    withheld_states: dict[tuple[PipelineName, str], WithheldState] = field(default_factory=dict)
+    rereads: dict[UUID, RereadRow] = field(default_factory=dict)
     runs: dict[RunId, RunRecord] = field(default_factory=dict)
     unavailable: str | None = None
     commit_fault: CommitFault | None = None
@@ -72,6 +95,9 @@ class MemoryStore:
     _committed: asyncio.Condition = field(default_factory=asyncio.Condition)
     _commits: int = 0
     _seen: int = 0
+    _written: set[PipelineName] = field(default_factory=set)
+    _requests: int = 0
+    _seen_requests: int = 0
 
     def now(self) -> datetime:
         """The database's clock."""
@@ -110,11 +136,35 @@ class MemoryStore:
         finally:
             lock.release()
 
-    async def ring(self) -> None:
-        """Wakes whoever waits for records."""
+    async def ring(self, pipelines: Iterable[PipelineName] = ()) -> None:
+        """Wakes whoever waits for records; they are of these pipelines."""
         async with self._committed:
             self._commits += 1
+            self._written.update(pipelines)
             self._committed.notify_all()
+
+    async def ring_request(self) -> None:
+        """Wakes whoever waits for requests."""
+        async with self._committed:
+            self._requests += 1
+            self._committed.notify_all()
+
+    async def next_written(self, seconds: float) -> frozenset[PipelineName]:
+        """The pipelines that got records since the last call, or none after `seconds`."""
+        await self._until(lambda: bool(self._written), seconds)
+        found = frozenset(self._written)
+        self._written.clear()
+        return found
+
+    async def wait_asked(self, seconds: float) -> None:
+        """Returns when something was asked for since the last wait ended, or after `seconds`."""
+        await self._until(lambda: self._requests != self._seen_requests, seconds)
+        self._seen_requests = self._requests
+
+    async def _until(self, holds: Callable[[], bool], seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._committed:
+                await self._committed.wait_for(holds)
 
     async def wait(self, seconds: float) -> None:
         """Returns when records were committed since the last wait ended, or after `seconds`."""

@@ -114,10 +114,20 @@ class MemoryStream:
         self._append(stream, StoredMessage(stream_sequence=sequence, lane=lane, headers=headers, payload=payload))
         return sequence
 
-    def purge(self, pipeline: PipelineName, *, below: StreamSequence | None = None) -> None:
-        """Removes messages below a stream sequence, or all; sequences go on."""
+    def content(self, pipeline: PipelineName) -> tuple[list[StoredMessage], int]:
+        """Every message in order, and the last sequence that was given away."""
+        self._raise_trouble()
         stream = self._stream(pipeline)
-        stream.kept = [m for m in stream.kept if below is not None and m.stream_sequence >= below]
+        return list(stream.kept), stream.last
+
+    def purge(self, pipeline: PipelineName, *, below: StreamSequence | None = None, lane: Lane | None = None) -> None:
+        """Removes messages below a stream sequence, or all, of one lane or all; sequences go on."""
+        stream = self._stream(pipeline)
+        stream.kept = [
+            m
+            for m in stream.kept
+            if (below is not None and m.stream_sequence >= below) or (lane is not None and m.lane != lane)
+        ]
 
     def delete(self, pipeline: PipelineName) -> None:
         """The stream is gone until it is declared again; then its sequences start at 1."""

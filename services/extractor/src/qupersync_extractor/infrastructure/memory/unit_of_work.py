@@ -1,14 +1,19 @@
 """The page transaction in memory: everything is staged, and kept only by the commit."""
 
 import asyncio
+from collections.abc import Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
+from uuid import UUID
 
-from qupersync_extractor.application.ports import WithheldRow
+from qupersync_extractor.application.quarantine import Resolution, WithheldRow
 from qupersync_extractor.domain.extraction import Extraction
 from qupersync_extractor.domain.records import OutboxRecord
+from qupersync_extractor.domain.rereads import Reread
+from qupersync_extractor.infrastructure.memory.quarantine import resolve, unresolved, withhold
+from qupersync_extractor.infrastructure.memory.rereads import WAITING_AT_ONCE, keep, waiting_of
 from qupersync_extractor.infrastructure.memory.store import CommitFault, MemoryStore, RecordKey
 from qupersync_shared.kernel.errors import DatabaseUnavailableError, LeaseLostError, TerminalError
 from qupersync_shared.kernel.ids import FencingToken, PipelineName
@@ -25,9 +30,12 @@ class MemoryUnitOfWork:
         self._states: dict[PipelineName, Extraction] = {}
         self._records: dict[RecordKey, OutboxRecord] = {}
         self._withheld: list[WithheldRow] = []
+        self._settled: list[tuple[PipelineName, Mapping[str, Resolution]]] = []
+        self._reread: dict[UUID, Reread] = {}
         self._extractions = _Extractions(self)
         self._outbox = _OutboxWriter(self)
         self._quarantine = _SourceQuarantine(self)
+        self._rereads = _RereadQueue(self)
 
     @property
     def extractions(self) -> "_Extractions":
@@ -40,6 +48,10 @@ class MemoryUnitOfWork:
     @property
     def quarantine(self) -> "_SourceQuarantine":
         return self._quarantine
+
+    @property
+    def rereads(self) -> "_RereadQueue":
+        return self._rereads
 
     async def commit(self) -> None:
         if self._failed:
@@ -96,14 +108,30 @@ class MemoryUnitOfWork:
         self._working()
         self._withheld.extend(rows)
 
+    def stage_settled(self, pipeline: PipelineName, settled: Mapping[str, Resolution]) -> None:
+        self._working()
+        self._settled.append((pipeline, settled))
+
+    def stage_rereads(self, rereads: SequenceOf[Reread]) -> None:
+        self._working()
+        self._reread.update({reread.id: reread for reread in rereads})
+
+    def seen(self) -> MemoryStore:
+        """What is committed."""
+        self._working()
+        return self._store
+
     async def _keep(self) -> None:
         store = self._store
         for pipeline, state in self._states.items():
             store.pipelines[pipeline].state = state
         store.outbox.update(self._records)
-        store.withheld.update({(row.pipeline, row.key): row for row in self._withheld})
+        for pipeline, settled in self._settled:
+            resolve(store, pipeline, settled)
+        withhold(store, self._withheld)
+        keep(store, list(self._reread.values()))
         if self._records:
-            await store.ring()
+            await store.ring({record.pipeline for record in self._records.values()})
 
     def _working(self) -> None:
         if not self._open:
@@ -146,3 +174,20 @@ class _SourceQuarantine:
 
     async def add(self, rows: SequenceOf[WithheldRow]) -> None:
         self._work.stage_withheld(rows)
+
+    async def unresolved(self, pipeline: PipelineName) -> list[str]:
+        return unresolved(self._work.seen(), pipeline)
+
+    async def resolve(self, pipeline: PipelineName, settled: Mapping[str, Resolution]) -> None:
+        self._work.stage_settled(pipeline, settled)
+
+
+class _RereadQueue:
+    def __init__(self, work: MemoryUnitOfWork) -> None:
+        self._work = work
+
+    async def waiting(self, pipeline: PipelineName) -> list[Reread]:
+        return waiting_of(self._work.seen(), pipeline)[:WAITING_AT_ONCE]
+
+    async def save(self, rereads: SequenceOf[Reread]) -> None:
+        self._work.stage_rereads(rereads)

@@ -53,3 +53,13 @@ class PostgresOutboxReader:
 
     async def wait(self, seconds: float) -> None:
         await self._signals.wait(OUTBOX_CHANNEL, seconds)
+
+    async def next_committed(self, seconds: float) -> frozenset[PipelineName] | None:
+        names = await self._signals.named(OUTBOX_CHANNEL, seconds)
+        return None if names is None else frozenset(map(PipelineName, names))
+
+    async def behind(self) -> frozenset[PipelineName]:
+        with translated():
+            async with self._engine.connect() as connection:
+                found = (await connection.execute(statement("behind"))).scalars().all()
+        return frozenset(map(PipelineName, found))

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from qupersync_extractor.application.ports import Registration
+from qupersync_extractor.application.ports import Asked, Registration, RunRequest
 from qupersync_extractor.domain.extraction import Extraction, open_log, wish_snapshot
 from qupersync_extractor.infrastructure.postgres import tables
 from qupersync_extractor.infrastructure.postgres.rows import (
@@ -91,26 +91,36 @@ class PostgresRegistry:
         )
         async with self._transaction() as connection:
             await connection.execute(
-                sa.update(_table).where(_table.c.pipeline == pipeline).values(run_requested=True, run_mode=stronger)
+                sa.update(_table)
+                .where(_table.c.pipeline == pipeline)
+                .values(run_requested=True, run_mode=stronger, run_ticket=_table.c.run_ticket + 1)
             )
             await connection.execute(_NOTIFY, {"channel": REQUEST_CHANNEL, "payload": pipeline})
 
-    async def take_request(self, pipeline: PipelineName) -> tuple[bool, str | None]:
-        # Asked every second by every extractor: look first, and lock only where there is something to take.
-        look = sa.select(_table.c.run_requested).where(_table.c.pipeline == pipeline)
+    async def run_request(self, pipeline: PipelineName) -> RunRequest | None:
+        query = sa.select(_table.c.run_mode, _table.c.run_ticket).where(
+            _table.c.pipeline == pipeline, _table.c.run_requested
+        )
         async with self._transaction() as connection:
-            if not (await connection.execute(look)).scalar_one_or_none():
-                return False, None
-            row = (await connection.execute(look.add_columns(_table.c.run_mode).with_for_update())).one_or_none()
-            if row is None or not row.run_requested:
-                return False, None
-            await connection.execute(
-                sa.update(_table).where(_table.c.pipeline == pipeline).values(run_requested=False, run_mode=None)
-            )
-        return True, row.run_mode
+            row = (await connection.execute(query)).one_or_none()
+        return RunRequest(mode=row.run_mode, ticket=row.run_ticket) if row is not None else None
+
+    async def run_made(self, pipeline: PipelineName, request: RunRequest) -> None:
+        same = (_table.c.pipeline == pipeline, _table.c.run_ticket == request.ticket)
+        async with self._transaction() as connection:
+            await connection.execute(sa.update(_table).where(*same).values(run_requested=False, run_mode=None))
+
+    async def asked_for(self) -> dict[PipelineName, Asked]:
+        waiting = tables.reread_request
+        rereads = sa.exists().where(waiting.c.pipeline == _table.c.pipeline, waiting.c.done_at.is_(None))
+        query = sa.select(_table.c.pipeline, _table.c.run_requested, rereads.label("rereads")).where(
+            sa.or_(_table.c.run_requested, rereads)
+        )
+        async with self._transaction() as connection:
+            rows = (await connection.execute(query)).all()
+        return {PipelineName(row.pipeline): Asked(run=row.run_requested, rereads=row.rereads) for row in rows}
 
     async def wait_for_request(self, seconds: float) -> None:
-        """Returns when a run of any pipeline was requested, or after `seconds`."""
         await self._signals.wait(REQUEST_CHANNEL, seconds)
 
     async def wish_snapshot(self, pipeline: PipelineName, *, reason: str, restart: bool) -> bool:

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from qupersync_extractor.domain.records import RelayCursor
 from qupersync_extractor.infrastructure.postgres import tables
 from qupersync_extractor.infrastructure.postgres.rows import Row, cursor_of
+from qupersync_extractor.infrastructure.postgres.signals import OUTBOX_CHANNEL
 from qupersync_extractor.infrastructure.postgres.sql import statement
 from qupersync_shared.kernel.ids import Generation, Lane, Log, PipelineName, Sequence
 from qupersync_shared.runtime.database import translated
@@ -16,17 +17,21 @@ _table: Final = tables.relay_cursor
 
 
 class PostgresRelayCursors:
-    """The table `relay_cursor`. Every write compares: with the owner, the log and the generation, or with the lease."""
+    """The table `relay_cursor`. Every write compares: with the owner, the log and the generation, or with the lease.
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    Leases go through `control` if it is given: they must not wait behind every lane's records.
+    """
+
+    def __init__(self, engine: AsyncEngine, control: AsyncEngine | None = None) -> None:
         self._engine = engine
+        self._control = control or engine
 
     async def claim(self, pipeline: PipelineName, owner: str, seconds: float) -> list[RelayCursor]:
-        rows = await self._run(statement("claim_lanes"), pipeline=pipeline, owner=owner, seconds=seconds)
+        rows = await self._lease(statement("claim_lanes"), pipeline=pipeline, owner=owner, seconds=seconds)
         return sorted((cursor_of(row) for row in rows), key=lambda cursor: cursor.lane)
 
     async def renew(self, owner: str, seconds: float) -> None:
-        await self._run(statement("renew_lanes"), owner=owner, seconds=seconds)
+        await self._lease(statement("renew_lanes"), owner=owner, seconds=seconds)
 
     async def advance(self, cursor: RelayCursor, owner: str) -> bool:
         same = (
@@ -52,15 +57,27 @@ class PostgresRelayCursors:
         self, pipeline: PipelineName, lane: Lane, log: Log, *, from_sequence: Sequence
     ) -> Generation | None:
         rows = await self._run(
-            statement("rewind_lane"), pipeline=pipeline, lane=lane, log=log, from_sequence=from_sequence
+            statement("rewind_lane"),
+            pipeline=pipeline,
+            lane=lane,
+            log=log,
+            from_sequence=from_sequence,
+            channel=OUTBOX_CHANNEL,
         )
         return Generation(rows[0].generation) if rows else None
 
     async def release(self, owner: str) -> None:
-        await self._run(statement("release_lanes"), owner=owner)
+        await self._lease(statement("release_lanes"), owner=owner)
 
     async def _run(self, query: sa.Executable, **values: Any) -> list[Row]:
-        with translated():
-            async with self._engine.begin() as connection:
-                result = await connection.execute(query, values)
-                return list(result.all()) if result.returns_rows else []
+        return await _rows(self._engine, query, values)
+
+    async def _lease(self, query: sa.Executable, **values: Any) -> list[Row]:
+        return await _rows(self._control, query, values)
+
+
+async def _rows(engine: AsyncEngine, query: sa.Executable, values: dict[str, Any]) -> list[Row]:
+    with translated():
+        async with engine.begin() as connection:
+            result = await connection.execute(query, values)
+            return list(result.all()) if result.returns_rows else []

@@ -41,6 +41,7 @@ _CONTROL: Final = {
     "trouble_since",
     "run_requested",
     "run_mode",
+    "run_ticket",
     "forked_log",
 }
 STATE: Final = tuple(column for column in tables.extraction.c if column.name not in _CONTROL | {"updated_at"})

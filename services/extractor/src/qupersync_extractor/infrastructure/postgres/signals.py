@@ -1,4 +1,7 @@
-"""Wake-ups across processes: LISTEN on a connection of its own, and polling wherever that is not to be had."""
+"""Wake-ups across processes: LISTEN on a connection of its own, and polling wherever that is not to be had.
+
+What is notified names a pipeline, so that one listener serves all pipelines of a process and wakes those it is about.
+"""
 
 import asyncio
 import contextlib
@@ -31,6 +34,8 @@ class PostgresSignals:
         self._listening = False
         self._waiters: dict[str, set[asyncio.Future[None]]] = {channel: set() for channel in _CHANNELS}
         self._rung_at: dict[str, float] = {}
+        # Names heard that nobody has been told yet; None: some may have been missed.
+        self._untold: dict[str, set[str] | None] = dict.fromkeys(_CHANNELS)
 
     async def wait(self, channel: str, seconds: float) -> None:
         """Returns when the channel was notified, or after `seconds`; sooner where the connection is gone."""
@@ -49,6 +54,17 @@ class PostgresSignals:
         finally:
             self._waiters[channel].discard(waiter)
             waiter.cancel()
+
+    async def named(self, channel: str, seconds: float) -> frozenset[str] | None:
+        """The names that were notified since the last call; none after `seconds`, None where some may be missing.
+
+        For one caller a channel: what it is told is not told again.
+        """
+        if not self._listening or self._untold[channel] == set():
+            await self.wait(channel, seconds)
+        names = self._untold[channel]
+        self._untold[channel] = set() if self._listening else None
+        return None if names is None else frozenset(names)
 
     async def close(self) -> None:
         """Ends the connection; whoever waits goes on."""
@@ -83,7 +99,10 @@ class PostgresSignals:
             connection.terminate()
 
     def _hear(self, channel: str) -> Callable[..., None]:
-        def hear(*_: Any) -> None:
+        def hear(_connection: Any, _pid: int, _channel: str, name: str) -> None:
+            names = self._untold[channel]
+            if names is not None:
+                names.add(name)
             self._ring(channel)
 
         return hear
@@ -96,4 +115,5 @@ class PostgresSignals:
 
     def _ring_all(self) -> None:
         for channel in _CHANNELS:
+            self._untold[channel] = None
             self._ring(channel)

@@ -3,7 +3,7 @@
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import BYTEA, JSONB, TIMESTAMP, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB, TIMESTAMP, UUID
 
 SCHEMA: Final = "qupersync"
 
@@ -48,6 +48,7 @@ extraction: Final = sa.Table(
     sa.Column("trouble_since", _moment),
     sa.Column("run_requested", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("run_mode", sa.Text),
+    sa.Column("run_ticket", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("forked_log", sa.BigInteger),
     sa.Column("updated_at", _moment, nullable=False, server_default=_now),
 )
@@ -95,6 +96,51 @@ source_quarantine: Final = sa.Table(
     sa.Column("times", sa.BigInteger, nullable=False, server_default=sa.text("1")),
     sa.Column("first_seen_at", _moment, nullable=False, server_default=_now),
     sa.Column("last_seen_at", _moment, nullable=False, server_default=_now),
+    sa.Column("resolved_at", _moment),
+    sa.Column("resolution", sa.Text),
+)
+sa.Index(
+    "source_quarantine_unresolved_idx",
+    source_quarantine.c.pipeline,
+    source_quarantine.c.first_seen_at,
+    postgresql_where=source_quarantine.c.resolved_at.is_(None),
+)
+
+reread_request: Final = sa.Table(
+    "reread_request",
+    metadata,
+    sa.Column("id", UUID, primary_key=True),
+    sa.Column("pipeline", sa.Text, nullable=False),
+    sa.Column("asker", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("wanted", sa.Text, nullable=False),
+    sa.Column("keys", ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("span_after", sa.Text),
+    sa.Column("span_upto", sa.Text),
+    sa.Column("redrives", ARRAY(UUID), nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("keys_done", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("reached", sa.Text),
+    sa.Column("refused", sa.Text),
+    sa.Column("keys_refused", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("requested_at", _moment, nullable=False, server_default=_now),
+    sa.Column("done_at", _moment),
+)
+sa.Index(
+    "reread_request_done_at_idx",
+    reread_request.c.done_at,
+    postgresql_where=reread_request.c.done_at.is_not(None),
+)
+sa.Index(
+    "reread_request_waiting_idx",
+    reread_request.c.pipeline,
+    reread_request.c.requested_at,
+    reread_request.c.id,
+    postgresql_where=reread_request.c.done_at.is_(None),
+)
+sa.Index(
+    "reread_request_refused_idx",
+    reread_request.c.pipeline,
+    postgresql_where=reread_request.c.refused.is_not(None),
 )
 
 run: Final = sa.Table(

@@ -1,28 +1,21 @@
 """The page transaction on PostgreSQL: extraction row, outbox records and source quarantine, both or neither."""
 
 import contextlib
-import hashlib
 from collections.abc import Iterator
 from collections.abc import Sequence as SequenceOf
 from types import TracebackType
 from typing import Final, Self
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from qupersync_extractor.application.ports import WithheldRow
 from qupersync_extractor.domain.extraction import Extraction
 from qupersync_extractor.domain.records import OutboxRecord
 from qupersync_extractor.infrastructure.postgres import tables
 from qupersync_extractor.infrastructure.postgres.partitions import OutboxPartitions
-from qupersync_extractor.infrastructure.postgres.rows import (
-    STATE,
-    extraction_of,
-    extraction_values,
-    plain,
-    record_values,
-)
+from qupersync_extractor.infrastructure.postgres.quarantine import SourceQuarantine
+from qupersync_extractor.infrastructure.postgres.rereads import RereadQueue
+from qupersync_extractor.infrastructure.postgres.rows import STATE, extraction_of, extraction_values, record_values
 from qupersync_extractor.infrastructure.postgres.signals import OUTBOX_CHANNEL
 from qupersync_shared.kernel.errors import DatabaseUnavailableError, LeaseLostError, QupersyncError
 from qupersync_shared.kernel.ids import FencingToken, PipelineName
@@ -42,7 +35,8 @@ class PostgresUnitOfWork:
         self._failed = False
         self._extractions = _Extractions(self)
         self._outbox = _OutboxWriter(self)
-        self._quarantine = _SourceQuarantine(self)
+        self._quarantine = SourceQuarantine(self.working)
+        self._rereads = RereadQueue(self.working)
 
     @property
     def extractions(self) -> "_Extractions":
@@ -53,8 +47,12 @@ class PostgresUnitOfWork:
         return self._outbox
 
     @property
-    def quarantine(self) -> "_SourceQuarantine":
+    def quarantine(self) -> SourceQuarantine:
         return self._quarantine
+
+    @property
+    def rereads(self) -> RereadQueue:
+        return self._rereads
 
     @property
     def partitions(self) -> OutboxPartitions:
@@ -163,35 +161,3 @@ class _OutboxWriter:
         return DatabaseUnavailableError(
             "the outbox has no partition for the database's time", cure="The next attempt makes it"
         )
-
-
-class _SourceQuarantine:
-    def __init__(self, work: PostgresUnitOfWork) -> None:
-        self._work = work
-
-    async def add(self, rows: SequenceOf[WithheldRow]) -> None:
-        if not rows:
-            return
-        table = tables.source_quarantine
-        statement = insert(table)
-        again = statement.on_conflict_do_update(
-            index_elements=[table.c.pipeline, table.c.key_digest],
-            set_={
-                "reason": statement.excluded.reason,
-                "event_id": statement.excluded.event_id,
-                "times": table.c.times + 1,
-                "last_seen_at": sa.func.clock_timestamp(),
-            },
-        )
-        values = [
-            {
-                "pipeline": row.pipeline,
-                "key_digest": hashlib.sha256(row.key.encode()).digest(),
-                "key": plain(row.key),
-                "reason": plain(row.reason),
-                "event_id": row.event_id,
-            }
-            for row in rows
-        ]
-        with self._work.working() as connection:
-            await connection.execute(again, values)

@@ -31,21 +31,31 @@ class Quarantined:
     slot: int
     reason: str
     event_id: UUID
+    log: int
     sequence: int
     content: Mapping[str, Any]
+    times: int = 1
+    reread_for: UUID | None = None
     resolution: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """A parked event."""
+    """A parked event; `resolution` is None while it waits."""
 
     event_id: UUID
     lane: int
+    lanes: int
     log: int
     sequence: int
+    snapshot_id: UUID | None
     reason: str
-    resolved: bool = False
+    resolution: str | None = None
+
+    @property
+    def lacks(self) -> bool:
+        """Whether what it says has not been said again."""
+        return self.resolution in {None, "discarded"}
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,19 +1,22 @@
 """The port `Target` in memory, for tests of everything above it."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from qupersync_loader.application.fitting import Fits, Refused, Widen, fit
-from qupersync_loader.application.ports import Parked, PipelineState
-from qupersync_loader.domain.pipeline import SchemaPolicy, TargetPipeline
+from qupersync_loader.application.ports import DueReread, Parked, PipelineState
+from qupersync_loader.domain.pipeline import DeletePolicy, SchemaPolicy, TargetPipeline
 from qupersync_loader.infrastructure.memory.store import MemoryStore
 from qupersync_loader.infrastructure.memory.tables import PipelineStore, Table, new_table
 from qupersync_loader.infrastructure.memory.work import MemoryWork
 from qupersync_shared.contracts.progress import LaneProgress
 from qupersync_shared.contracts.schema import Column, RowSchema
+from qupersync_shared.contracts.slots import lane_of_slot
 from qupersync_shared.kernel.errors import SchemaRefusedError
 from qupersync_shared.kernel.ids import GroupName, Lane, Log, PipelineName
+from qupersync_shared.kernel.positions import encode_key
 
 
 class MemorySession:
@@ -82,8 +85,64 @@ class MemoryTarget:
         self.store.answer()
         return {name: _state(group, name, known) for name, known in self.store.pipelines.items()}
 
+    async def due_rereads(self, pipelines: Sequence[TargetPipeline]) -> Sequence[DueReread]:
+        self.store.answer()
+        return [due for pipeline in pipelines for due in _due(pipeline, self.store.pipelines.get(pipeline.name))]
+
+    async def saw_asked(self, due: DueReread) -> None:
+        self.store.answer()
+        known = self.store.pipelines[due.pipeline]
+        known.quarantine = [
+            replace(row, reread_for=due.snapshot)
+            if row.resolution is None and encode_key(row.key) in due.rows.values()
+            else row
+            for row in known.quarantine
+        ]
+
+    async def tidy(self, pipelines: Sequence[TargetPipeline], *, keep_days: int) -> None:  # noqa: ARG002  # no times here
+        self.store.answer()
+        for pipeline in pipelines:
+            known = self.store.pipelines.get(pipeline.name)
+            if known is not None and pipeline.deletes is not DeletePolicy.KEEP and _all_lanes_have_it_all(known):
+                known.letters = [
+                    replace(letter, resolution="snapshot")
+                    if letter.resolution is None and letter.log < (known.log or 0) and letter.lanes != known.lanes
+                    else letter
+                    for letter in known.letters
+                ]
+
     async def close(self) -> None:
         """Nothing is held."""
+
+
+def _due(pipeline: TargetPipeline, known: PipelineStore | None) -> list[DueReread]:
+    due = []
+    for lane, watermark in sorted(known.watermarks.items()) if known is not None else ():
+        seen = watermark.snapshot
+        if known is None or seen is None or seen.last is None or watermark.log != known.log:
+            continue
+        rows = {
+            index: encode_key(row.key)
+            for index, row in enumerate(known.quarantine)
+            if row.resolution is None and row.reread_for != seen.id and lane_of_slot(row.slot, watermark.lanes) == lane
+            if (row.log, row.sequence) <= (watermark.log, seen.last)
+        }
+        if rows:
+            due.append(
+                DueReread(group=pipeline.group, pipeline=pipeline.name, lane=Lane(lane), snapshot=seen.id, rows=rows)
+            )
+    return due
+
+
+def _all_lanes_have_it_all(known: PipelineStore) -> bool:
+    """Whether every lane of the pipeline's log has had a snapshot, and lacks none of its pages."""
+    seen = {
+        lane: mark.snapshot.id
+        for lane, mark in known.watermarks.items()
+        if mark.log == known.log and mark.snapshot is not None and mark.snapshot.over
+    }
+    lacking = any(x.lacks and x.snapshot_id is not None and x.snapshot_id == seen.get(x.lane) for x in known.letters)
+    return len(seen) == known.lanes and not lacking
 
 
 def _state(group: GroupName, name: PipelineName, known: PipelineStore) -> PipelineState:
@@ -103,11 +162,18 @@ def _state(group: GroupName, name: PipelineName, known: PipelineStore) -> Pipeli
                 snapshot_whole=watermark.snapshot_whole,
                 honest_time=watermark.honest_time,
                 applied_at=datetime.now(UTC),
+                quarantined=sum(
+                    row.resolution is None and lane_of_slot(row.slot, watermark.lanes) == lane
+                    for row in known.quarantine
+                ),
+                dead_letters=sum(
+                    letter.resolution is None and letter.lane % watermark.lanes == lane for letter in known.letters
+                ),
             )
             for lane, watermark in known.watermarks.items()
         },
         parked=Parked(
             quarantined=sum(row.resolution is None for row in known.quarantine),
-            dead_letters=sum(not letter.resolved for letter in known.letters),
+            dead_letters=sum(letter.resolution is None for letter in known.letters),
         ),
     )

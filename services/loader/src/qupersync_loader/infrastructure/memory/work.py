@@ -2,12 +2,15 @@
 
 import asyncio
 import copy
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 from qupersync_loader.application.content import Batch
-from qupersync_loader.application.ports import Applied, DeadLetter, LaneState
+from qupersync_loader.application.ports import Applied, DeadLetter, LaneState, Letters
 from qupersync_loader.domain.pipeline import DeletePolicy, OnBadRow, TargetPipeline
-from qupersync_loader.domain.watermark import Watermark
+from qupersync_loader.domain.watermark import SnapshotSeen, Watermark
 from qupersync_loader.infrastructure.memory.store import MemoryStore
 from qupersync_loader.infrastructure.memory.tables import (
     Letter,
@@ -65,8 +68,7 @@ class MemoryWork:
             return LaneState()
         watermark = known.watermarks.get(self._lane)
         parked = watermark is not None and any(
-            letter.lane == self._lane and letter.log == watermark.log and not letter.resolved
-            for letter in known.letters
+            letter.lane == self._lane and letter.resolution is None for letter in known.letters
         )
         log = Log(known.log) if known.log is not None else None
         return LaneState(log=log, lanes=known.lanes, watermark=watermark, parked=parked)
@@ -116,7 +118,7 @@ class MemoryWork:
         for row in self._known_table.rows.values():
             listed = row.key in gone
             ranged = (
-                envelope.snapshot_id is not None
+                envelope.covers_range
                 and row.key not in present
                 and lane_of_slot(row.slot, envelope.lanes) == envelope.lane
                 and in_range(row.key, envelope)
@@ -150,26 +152,16 @@ class MemoryWork:
             if row.resolution is not None or lane_of_slot(row.slot, envelope.lanes) != envelope.lane:
                 continue
             resolution = None
-            if row.key in gone:
+            if self._batch is not None and not self._batch.could_hold(row.key):
+                resolution = "gone" if envelope.is_baseline else None
+            elif row.key in gone:
                 resolution = "gone"
             elif row.key in keys:
                 resolution = None if row.key in refused else "loaded"
-            elif (
-                envelope.snapshot_id is not None
-                and row.key not in envelope.withheld_keys
-                and in_range(row.key, envelope)
-            ):
+            elif envelope.covers_range and row.key not in envelope.withheld_keys and in_range(row.key, envelope):
                 resolution = "gone"
             if resolution is not None:
-                self._own.quarantine[index] = Quarantined(
-                    key=row.key,
-                    slot=row.slot,
-                    reason=row.reason,
-                    event_id=row.event_id,
-                    sequence=row.sequence,
-                    content=row.content,
-                    resolution=resolution,
-                )
+                self._own.quarantine[index] = replace(row, resolution=resolution)
                 count += 1
         return count
 
@@ -179,15 +171,19 @@ class MemoryWork:
         for key, values in rows:
             if key not in refused:
                 continue
-            self._own.quarantine = [r for r in self._own.quarantine if r.key != key or r.resolution is not None]
+            waits = [row for row in self._own.quarantine if row.key == key and row.resolution is None]
+            self._own.quarantine = [row for row in self._own.quarantine if row not in waits]
             self._own.quarantine.append(
                 Quarantined(
                     key=key,
                     slot=values[SLOT_COLUMN],
                     reason=refused[key],
                     event_id=envelope.id,
+                    log=envelope.log,
                     sequence=envelope.sequence,
                     content=values,
+                    times=1 + sum(row.times for row in waits),
+                    reread_for=waits[0].reread_for if waits else None,
                 )
             )
 
@@ -199,11 +195,36 @@ class MemoryWork:
             Letter(
                 event_id=envelope.id,
                 lane=envelope.lane,
+                lanes=envelope.lanes,
                 log=envelope.log,
                 sequence=envelope.sequence,
+                snapshot_id=envelope.snapshot_id,
                 reason=letter.reason,
             )
         )
+
+    async def settle_letters(
+        self, envelope: BatchEnvelope, *, redriven: Collection[UUID], snapshot: SnapshotSeen | None
+    ) -> Letters:
+        over = snapshot is not None and snapshot.over and self._pipeline.deletes is not DeletePolicy.KEEP
+        letters = [letter for letter in self._own.letters if letter.lane == self._lane]
+        reread = [x for x in letters if x.event_id in redriven and x.lanes == envelope.lanes]
+        resolved = self._resolve(reread, "reread")
+        letters = [letter for letter in self._own.letters if letter.lane == self._lane]
+        if over and snapshot is not None and not any(x.lacks and x.snapshot_id == snapshot.id for x in letters):
+            before = (envelope.log, snapshot.first)
+            older = [x for x in letters if x.lanes == envelope.lanes and (x.log, x.sequence) < before]
+            resolved += self._resolve(older, "snapshot")
+        held = any(x.lane == self._lane and x.log == envelope.log and x.resolution is None for x in self._own.letters)
+        return Letters(resolved=resolved, held=held)
+
+    def _resolve(self, letters: list[Letter], resolution: str) -> int:
+        waiting = {letter.event_id for letter in letters if letter.resolution is None}
+        self._own.letters = [
+            replace(letter, resolution=resolution) if letter.event_id in waiting else letter
+            for letter in self._own.letters
+        ]
+        return len(waiting)
 
     async def save(self, watermark: Watermark, envelope: BatchEnvelope) -> None:  # noqa: ARG002  # no positions here
         if (self._own.log, self._own.lanes) != (watermark.log, watermark.lanes):
@@ -219,6 +240,6 @@ class MemoryWork:
 
 
 def in_range(key: Key, envelope: BatchEnvelope) -> bool:
-    """Whether a snapshot page covers the key."""
+    """Whether the page's range covers the key."""
     above = envelope.range_from is None or key_order(key) > key_order(envelope.range_from)
     return above and (envelope.range_to is None or key_order(key) <= key_order(envelope.range_to))

@@ -6,11 +6,12 @@ from qupersync_shared.contracts.commands import (
     Accepted,
     Command,
     ForkReport,
+    RereadRequest,
     ResendReply,
     ResendRequest,
     SnapshotRequest,
 )
-from qupersync_shared.contracts.subjects import COMMAND_FORK, COMMAND_RESEND, COMMAND_SNAPSHOT
+from qupersync_shared.contracts.subjects import COMMAND_FORK, COMMAND_REREAD, COMMAND_RESEND, COMMAND_SNAPSHOT
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.runtime.commands import ask
 from qupersync_shared.runtime.jetstream import Connection
@@ -33,6 +34,9 @@ class NatsCommands:
 
     async def request_snapshot(self, request: SnapshotRequest) -> bool:
         return await self._ask(COMMAND_SNAPSHOT, request, Accepted) is not None
+
+    async def request_reread(self, request: RereadRequest) -> bool:
+        return await self._ask(COMMAND_REREAD, request, Accepted) is not None
 
     async def report_fork(self, report: ForkReport) -> bool:
         return await self._ask(COMMAND_FORK, report, Accepted) is not None

@@ -19,21 +19,25 @@ class Knowledge:
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._fitted: dict[tuple[TargetPipeline, str], float] = {}
-        self._statements: dict[tuple[str, str, str, str], Statements] = {}
+        self._marked: dict[str, bool] = {}
+        self._statements: dict[tuple[str, str, str, str, bool], Statements] = {}
 
     def statements(self, pipeline: TargetPipeline, schema: RowSchema) -> Statements:
-        key = (pipeline.schema, pipeline.table, schema.fingerprint, pipeline.deletes.value)
+        marks = self._marked.get(pipeline.target, False)
+        key = (pipeline.schema, pipeline.table, schema.fingerprint, pipeline.deletes.value, marks)
         if key not in self._statements:
             if len(self._statements) >= _TEXTS_MAX:
                 self._statements.clear()
-            self._statements[key] = Statements(pipeline.schema, pipeline.table, schema, pipeline.deletes)
+            self._statements[key] = Statements(pipeline.schema, pipeline.table, schema, pipeline.deletes, marks)
         return self._statements[key]
 
     def fits(self, pipeline: TargetPipeline, schema: RowSchema) -> bool:
         seen = self._fitted.get((pipeline, schema.fingerprint))
         return seen is not None and self._monotonic() - seen < FRESH_SECONDS
 
-    def saw_fit(self, pipeline: TargetPipeline, schema: RowSchema) -> None:
+    def saw_fit(self, pipeline: TargetPipeline, schema: RowSchema, *, marks: bool) -> None:
+        """`marks`: the table has the column `_qs_deleted_at`, from whatever time."""
+        self._marked[pipeline.target] = marks
         self._fitted[pipeline, schema.fingerprint] = self._monotonic()
 
     def forget(self, pipeline: TargetPipeline) -> None:

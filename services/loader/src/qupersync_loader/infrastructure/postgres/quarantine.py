@@ -73,6 +73,10 @@ class Quarantine:
         withheld = {canonical_bytes(key) for key in batch.envelope.withheld_keys}
         loaded_ids, gone_ids, absent = [], [], []
         for row, key in unresolved.items():
+            if not batch.could_hold(key):
+                # A key of columns that are the key no longer: what it was a row of goes by another key now.
+                gone_ids += [row] if batch.envelope.is_baseline else []
+                continue
             canonical = canonical_bytes(key)
             if canonical in gone:
                 gone_ids.append(row)
@@ -80,18 +84,19 @@ class Quarantine:
                 loaded_ids += [] if canonical in refused else [row]
             elif canonical not in withheld:
                 absent.append((row, key))
-        if batch.envelope.snapshot_id is not None and absent:
+        if batch.envelope.covers_range and absent:
             gone_ids += await self._in_range(batch, absent, statements)
         return Resolved(loaded=loaded_ids, gone=gone_ids)
 
     async def _in_range(self, batch: Batch, keys: list[tuple[int, Key]], statements: Statements) -> list[int]:
         envelope = batch.envelope
-        asked = [(row, key) for row, key in keys if storable(key) and len(key) == len(batch.schema.key)]
-        sql = statements.keys_in_range(after=envelope.range_from is not None, upto=envelope.range_to is not None)
+        asked = [(row, key) for row, key in keys if storable(key)]
+        after, upto = bound(envelope.range_from), bound(envelope.range_to)
+        sql = statements.keys_in_range(after=len(after), upto=len(upto))
         found = await self._driver.fetch(
             sql,
-            *texts(envelope.range_from),
-            *texts(envelope.range_to),
+            *after,
+            *upto,
             *columns([key for _, key in asked], len(batch.schema.key)),
         )
         return [asked[row[PLACE] - 1][0] for row in found]
@@ -107,11 +112,19 @@ def _keys_of(batch: Batch) -> tuple[set[bytes], set[bytes]]:
     return {key for key, gone in pairs if not gone}, {key for key, gone in pairs if gone}
 
 
-def texts(key: Key | None) -> list[str]:
-    """A bound's parameters. No key of the target lies between a text with NUL and what stands before it."""
-    if key is None:
-        return []
-    return [*(scalar.text for scalar in key[:-1]), key[-1].text.partition("\0")[0]]
+def bound(key: Key | None) -> list[str]:
+    """The parameters of a range's bound, which may be fewer than the key has columns.
+
+    A text with NUL cannot stand in the target, and none lies between it and what precedes its NUL: whatever is beyond
+    that is beyond the bound, whatever is not is within it, and the columns behind decide nothing.
+    """
+    parameters = []
+    for scalar in key or ():
+        before, nul, _ = scalar.text.partition("\0")
+        parameters.append(before)
+        if nul:
+            break
+    return parameters
 
 
 def columns(keys: list[Key], width: int) -> list[list[str]]:

@@ -1,5 +1,6 @@
 """The generated statements of one target table and one schema: staging, upsert and deletes. Pure text."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -29,13 +30,14 @@ class Statements:
     """Every text whose shape depends on table and schema. Parameters are the driver's.
 
     Of the upsert: $1 the sequence; $2 and $3, where staged rows are taken in part, the first and last tid as text.
-    Of a range: see `RangeDelete`.
+    `marks`: the table has `_qs_deleted_at`, though rows are not marked any more; whatever returns loses its mark.
     """
 
     schema_name: str
     table_name: str
     schema: RowSchema
     deletes: DeletePolicy
+    marks: bool = False
 
     # ------------------------------------------------------------------------------------------------ staging
 
@@ -84,7 +86,7 @@ class Statements:
         sets = [f"{quote(name)} = excluded.{quote(name)}" for name in written]
         old = [*(_exact("t", column) for column in others), f"t.{SLOT}"]
         new = [*(_exact("excluded", column) for column in others), f"excluded.{SLOT}"]
-        if self.deletes is DeletePolicy.SOFT:
+        if self.marks or self.deletes is DeletePolicy.SOFT:
             sets.append(f"{DELETED_AT} = NULL")
             old.append(f"t.{DELETED_AT}")
             new.append("NULL")
@@ -104,6 +106,16 @@ class Statements:
     def _table(self) -> str:
         return quote_table(self.schema_name, self.table_name)
 
+    def vacate(self, columns: Sequence[str]) -> str:
+        """Empties columns of rows that are to have other values there, so that no row stands in another's way."""
+        empty = ", ".join(f"{quote(name)} = NULL" for name in columns)
+        old = ", ".join(_exact("t", self.schema.column(name)) for name in columns)
+        new = ", ".join(self._value(self.schema.column(name)) for name in columns)
+        return (
+            f"UPDATE {self._table} AS t SET {empty} FROM {self._stage} AS s "  # noqa: S608  # quoted
+            f"WHERE s.{GONE} IS NOT TRUE AND {self._same_key('s')} AND ROW({old}) IS DISTINCT FROM ROW({new})"
+        )
+
     # ------------------------------------------------------------------------------------------------ deletes
 
     @cached_property
@@ -111,11 +123,12 @@ class Statements:
         """Takes away what a reread found gone: $1 the sequence."""
         return self._remove(f"EXISTS (SELECT FROM {self._stage} AS s WHERE s.{GONE} AND {self._same_key('s')})")
 
-    def remove_range(self, *, after: bool, upto: bool, present: bool) -> str | None:
-        """Takes away what the range of a snapshot page no longer has in one lane.
+    def remove_range(self, *, after: int, upto: int, present: bool) -> str | None:
+        """Takes away what the range of a page that covers one no longer has in one lane.
 
-        $1 the sequence, $2 lanes, $3 lane, then the texts of the lower key, of the upper key, and one text array per
-        key column of keys that count as present. None where the policy is to keep everything.
+        $1 the sequence, $2 lanes, $3 lane, then the texts of the lower bound, of the upper bound, and one text array
+        per key column of keys that count as present. `after` and `upto` say how many columns a bound has; 0: there is
+        none. None where the policy is to keep everything.
         """
         condition, number = self._range("t", 4, after=after, upto=upto)
         condition = f"mod(t.{SLOT}, $2::integer) = $3::integer{condition}"
@@ -124,7 +137,7 @@ class Statements:
             condition += f" AND NOT EXISTS (SELECT FROM {self._keys('k', number)} WHERE {self._same_key('k')})"
         return self._remove(condition)
 
-    def keys_in_range(self, *, after: bool, upto: bool) -> str:
+    def keys_in_range(self, *, after: int, upto: int) -> str:
         """Which of some keys lie in a range, by their places from 1: bounds, then one text array per key column."""
         condition, number = self._range("k", 1, after=after, upto=upto)
         return f"SELECT k.{PLACE} FROM {self._keys('k', number)} WHERE true{condition}"  # noqa: S608  # quoted
@@ -142,16 +155,16 @@ class Statements:
             case DeletePolicy.KEEP:
                 return None
 
-    def _range(self, alias: str, number: int, *, after: bool, upto: bool) -> tuple[str, int]:
+    def _range(self, alias: str, number: int, *, after: int, upto: int) -> tuple[str, int]:
         """The condition, and the number of the first parameter behind it. Row comparison is a btree's own order."""
         condition = ""
-        for wanted, operator in ((after, ">"), (upto, "<=")):
-            if wanted:
-                bounds = [
-                    _parameter(column, f"${number + i}::text") for i, column in enumerate(self.schema.key_columns)
-                ]
-                condition += f" AND ({self._key_of(alias)}) {operator} ({', '.join(bounds)})"
-                number += len(bounds)
+        for width, operator in ((after, ">"), (upto, "<=")):
+            if width:
+                columns = self.schema.key_columns[:width]
+                bounds = [_parameter(column, f"${number + i}::text") for i, column in enumerate(columns)]
+                own = ", ".join(_exact(alias, column) for column in columns)
+                condition += f" AND ({own}) {operator} ({', '.join(bounds)})"
+                number += width
         return condition, number
 
     def _keys(self, alias: str, number: int) -> str:
@@ -168,12 +181,13 @@ class Statements:
         other = [_exact(alias, column) for column in self.schema.key_columns]
         return " AND ".join(f"{one} = {two}" for one, two in zip(own, other, strict=True))
 
-    def _key_of(self, alias: str) -> str:
-        return ", ".join(_exact(alias, column) for column in self.schema.key_columns)
-
 
 def _exact(alias: str, column: Column) -> str:
-    """A column compared byte by byte: a case-insensitive collation must not hide a change."""
+    """A column compared byte by byte: a case-insensitive collation must not hide a change.
+
+    Floating-point numbers compare as they do in both databases: -0.0 equals 0.0, though their texts differ, and a
+    row that differs in nothing else is not rewritten.
+    """
     return f"{alias}.{quote(column.name)}{_BINARY if column.type.is_text else ''}"
 
 

@@ -1,18 +1,19 @@
 """The port `Target` on PostgreSQL: sessions, what lanes have applied, and what waits for a person."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from qupersync_loader.application.ports import Parked, PipelineState
+from qupersync_loader.application.ports import DueReread, Parked, PipelineState
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_loader.infrastructure.postgres.knowledge import Knowledge
 from qupersync_loader.infrastructure.postgres.sql import statement
 from qupersync_loader.infrastructure.postgres.staging import StagingTables
 from qupersync_loader.infrastructure.postgres.target_table import TargetTable
+from qupersync_loader.infrastructure.postgres.upkeep import due_rereads, saw_asked, tidy
 from qupersync_loader.infrastructure.postgres.work import PostgresWork
 from qupersync_shared.contracts.progress import LaneProgress
 from qupersync_shared.contracts.schema import RowSchema
@@ -47,9 +48,9 @@ class PostgresSession:
         with translated():
             if not self._knowledge.fits(self._pipeline, schema):
                 async with self._transaction():
-                    await TargetTable(await raw_connection(self._connection), self._pipeline).fit(schema)
+                    marks = await TargetTable(await raw_connection(self._connection), self._pipeline).fit(schema)
                     await self._connection.commit()
-                self._knowledge.saw_fit(self._pipeline, schema)
+                self._knowledge.saw_fit(self._pipeline, schema, marks=marks)
             async with self._transaction():
                 driver = await raw_connection(self._connection)
                 await self._staging.make(driver, self._knowledge.statements(self._pipeline, schema))
@@ -111,6 +112,21 @@ class PostgresTarget:
                 parked = (await connection.execute(text(statement("parked")), {"group_name": group})).mappings().all()
         return states_of(group, lanes, parked)
 
+    async def due_rereads(self, pipelines: Sequence[TargetPipeline]) -> Sequence[DueReread]:
+        with translated():
+            async with self._engine.connect() as connection:
+                return await due_rereads(connection, pipelines)
+
+    async def saw_asked(self, due: DueReread) -> None:
+        with translated():
+            async with self._engine.begin() as connection:
+                await saw_asked(connection, due)
+
+    async def tidy(self, pipelines: Sequence[TargetPipeline], *, keep_days: int) -> None:
+        with translated():
+            async with self._engine.begin() as connection:
+                await tidy(connection, pipelines, keep_days=keep_days)
+
     async def close(self) -> None:
         await self._engine.dispose()
 
@@ -123,33 +139,35 @@ def _not_migrated() -> DatabaseUnavailableError:
 
 def states_of(group: GroupName, lanes: Any, parked: Any) -> dict[PipelineName, PipelineState]:
     """The rows of `states.sql` and `parked.sql`, pipeline by pipeline."""
-    waiting = {
-        row["pipeline"]: Parked(quarantined=int(row["quarantined"]), dead_letters=int(row["dead_letters"]))
-        for row in parked
-    }
+    waiting: dict[str, dict[int, Parked]] = {}
+    for row in parked:
+        of_lane = Parked(quarantined=int(row["quarantined"]), dead_letters=int(row["dead_letters"]))
+        waiting.setdefault(row["pipeline"], {})[row["lane"]] = of_lane
     found: dict[PipelineName, PipelineState] = {}
     for row in lanes:
         name = PipelineName(row["pipeline"])
         known = found.get(name)
         watermarks = dict(known.watermarks) if known is not None else {}
+        of_pipeline = waiting.get(name, {})
         if row["lane"] is not None:
-            watermarks[Lane(row["lane"])] = LaneProgress(
-                group=group,
-                pipeline=name,
-                lane=row["lane"],
-                lanes=row["lanes"],
-                log=row["log"],
-                sequence=row["sequence"],
-                event_id=row["event_id"],
-                building=row["building"],
-                snapshot_whole=row["snapshot_whole"],
-                honest_time=row["honest_time"],
-                applied_at=row["applied_at"],
-            )
+            watermarks[Lane(row["lane"])] = _progress(group, row, of_pipeline.get(row["lane"], Parked()))
         found[name] = PipelineState(
             log=row["pipeline_log"],
             lanes=row["pipeline_lanes"],
             watermarks=watermarks,
-            parked=waiting.get(name, Parked()),
+            parked=Parked(
+                quarantined=sum(each.quarantined for each in of_pipeline.values()),
+                dead_letters=sum(each.dead_letters for each in of_pipeline.values()),
+            ),
         )
     return found
+
+
+def _progress(group: GroupName, row: Any, parked: Parked) -> LaneProgress:
+    same = ("pipeline", "lane", "lanes", "log", "sequence", "event_id", "building", "snapshot_whole", "honest_time")
+    return LaneProgress(
+        group=group,
+        quarantined=parked.quarantined,
+        dead_letters=parked.dead_letters,
+        **{name: row[name] for name in (*same, "applied_at", "altered")},
+    )

@@ -2,20 +2,23 @@
 
 import asyncio
 import json
+from collections.abc import Collection
 from typing import Any, Final
+from uuid import UUID
 
 import asyncpg
 import pyarrow as pa
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from qupersync_loader.application.content import Batch
-from qupersync_loader.application.ports import Applied, DeadLetter, LaneState
-from qupersync_loader.domain.pipeline import OnBadRow, TargetPipeline
-from qupersync_loader.domain.watermark import Watermark
+from qupersync_loader.application.content import Batch, without_nul_bytes
+from qupersync_loader.application.ports import Applied, DeadLetter, LaneState, Letters
+from qupersync_loader.domain.pipeline import NulBytes, OnBadRow, TargetPipeline
+from qupersync_loader.domain.watermark import SnapshotSeen, Watermark
 from qupersync_loader.infrastructure.postgres.knowledge import Knowledge
-from qupersync_loader.infrastructure.postgres.names import ROW
-from qupersync_loader.infrastructure.postgres.quarantine import Quarantine, columns, storable, texts
+from qupersync_loader.infrastructure.postgres.letters import settle_letters
+from qupersync_loader.infrastructure.postgres.names import ROW, quote_table
+from qupersync_loader.infrastructure.postgres.quarantine import Quarantine, bound, columns, storable
 from qupersync_loader.infrastructure.postgres.refusals import (
     Refusal,
     RefusedRow,
@@ -26,7 +29,7 @@ from qupersync_loader.infrastructure.postgres.refusals import (
 from qupersync_loader.infrastructure.postgres.sql import statement
 from qupersync_loader.infrastructure.postgres.staging import copy, encode
 from qupersync_loader.infrastructure.postgres.statements import Statements
-from qupersync_shared.contracts.envelope import BatchEnvelope
+from qupersync_shared.contracts.envelope import BatchEnvelope, Mode
 from qupersync_shared.contracts.slots import canonical_bytes
 from qupersync_shared.kernel.errors import EventRefusedError, RowsRefusedError
 from qupersync_shared.kernel.ids import EventId, Lane, Log, Sequence, SnapshotId
@@ -53,6 +56,7 @@ class PostgresWork:
         self._batch: Batch | None = None
         self._staged: list[int] = []
         self._refusals: list[Refusal] = []
+        self._altered = 0
         self._log: tuple[int | None, int | None] = (None, None)
 
     async def look(self) -> LaneState:
@@ -87,6 +91,9 @@ class PostgresWork:
         await self._connection.rollback()
         await self.look()
         driver = await raw_connection(self._connection)
+        if self._pipeline.nul_bytes is NulBytes.REMOVE:
+            batch, self._altered = without_nul_bytes(batch)
+            self._batch = batch
 
         async def part(start: int, end: int) -> int:
             await self._copy(batch.rows.slice(start, end - start), start)
@@ -147,7 +154,14 @@ class PostgresWork:
                 cure="`on_bad_row: halt` holds the lane: mend table or rows, or write `quarantine`",
             )
         resolved = await self._settle(driver, batch, refused)
-        return Applied(rows=batch.count, written=written, removed=removed, quarantined=len(refused), resolved=resolved)
+        return Applied(
+            rows=batch.count,
+            written=written,
+            removed=removed,
+            quarantined=len(refused),
+            resolved=resolved,
+            altered=self._altered,
+        )
 
     async def _upsert(self, driver: asyncpg.Connection, batch: Batch) -> int:
         if not self._staged:
@@ -160,7 +174,11 @@ class PostgresWork:
             _refuse_doubled(error, batch)
             if not refuses_rows(error):
                 raise
+            unique = isinstance(error, asyncpg.UniqueViolationError)
         await driver.execute(_BACK)
+        exchanged = await self._upsert_vacated(driver, batch) if unique else None
+        if exchanged is not None:
+            return exchanged
         found = await driver.fetch(self._statements.staged_places)
         places = [row[0] for row in found]
 
@@ -177,20 +195,41 @@ class PostgresWork:
         self._refusals += [Refusal(index=found[r.index][1], reason=r.reason) for r in refusals]
         return written
 
+    async def _upsert_vacated(self, driver: asyncpg.Connection, batch: Batch) -> int | None:
+        """Rows may exchange values under a unique index: all give theirs up before any takes another's. None where
+        that does not help, and nothing was done.
+        """
+        key = set(batch.schema.key)
+        table = quote_table(self._pipeline.schema, self._pipeline.table)
+        others = [name for name in batch.schema.names if name not in key]
+        found = [row["name"] for row in await driver.fetch(statement("vacatable"), table, others)]
+        if not found:
+            return None
+        try:
+            await driver.execute(self._statements.vacate(found))
+            return _count(await driver.execute(self._statements.upsert, batch.envelope.sequence))
+        except asyncpg.PostgresError as error:
+            if not refuses_rows(error):
+                raise
+        await driver.execute(_BACK)
+        return None
+
     async def _remove(self, driver: asyncpg.Connection, batch: Batch) -> int:
         """Deletes come first, so that a row may take over what a deleted one held of some other unique index."""
         envelope = batch.envelope
+        removed = 0
         if batch.has_gone:
             sql = self._statements.remove_gone
-            return 0 if sql is None else _count(await driver.execute(sql, envelope.sequence))
-        if envelope.snapshot_id is None:
-            return 0
+            removed = 0 if sql is None else _count(await driver.execute(sql, envelope.sequence))
+        return removed + (await self._remove_range(driver, batch) if envelope.covers_range else 0)
+
+    async def _remove_range(self, driver: asyncpg.Connection, batch: Batch) -> int:
+        envelope = batch.envelope
         copied = set(self._staged)
         refused = [refused_row(batch, r).key for r in self._refusals if r.index not in copied]
         present = [key for key in (*envelope.withheld_keys, *refused) if storable(key)]
-        sql = self._statements.remove_range(
-            after=envelope.range_from is not None, upto=envelope.range_to is not None, present=bool(present)
-        )
+        after, upto = bound(envelope.range_from), bound(envelope.range_to)
+        sql = self._statements.remove_range(after=len(after), upto=len(upto), present=bool(present))
         if sql is None:
             return 0
         return _count(
@@ -199,8 +238,8 @@ class PostgresWork:
                 envelope.sequence,
                 envelope.lanes,
                 envelope.lane,
-                *texts(envelope.range_from),
-                *texts(envelope.range_to),
+                *after,
+                *upto,
                 *(columns(present, len(batch.schema.key)) if present else ()),
             )
         )
@@ -229,16 +268,26 @@ class PostgresWork:
             envelope.id,
             self._pipeline.name,
             envelope.lane,
+            envelope.lanes,
             envelope.log,
             envelope.sequence,
+            envelope.snapshot_id,
             json.dumps(dict(letter.headers)),
             letter.body,
             letter.reason,
         )
 
+    async def settle_letters(
+        self, envelope: BatchEnvelope, *, redriven: Collection[UUID], snapshot: SnapshotSeen | None
+    ) -> Letters:
+        driver = await raw_connection(self._connection)
+        return await settle_letters(driver, self._pipeline, envelope, redriven=redriven, snapshot=snapshot)
+
     async def save(self, watermark: Watermark, envelope: BatchEnvelope) -> None:
         driver = await raw_connection(self._connection)
         names = (self._pipeline.group, self._pipeline.name)
+        # A reread of the past moves no position.
+        moved = None if envelope.mode is Mode.REREAD else envelope.position
         if self._log != (watermark.log, watermark.lanes):
             await driver.execute(statement("register"), *names, self._pipeline.schema, self._pipeline.table)
             await driver.execute(statement("change_log"), *names, watermark.log, watermark.lanes)
@@ -253,8 +302,12 @@ class PostgresWork:
             watermark.event_id,
             watermark.building,
             watermark.snapshot_whole,
+            watermark.snapshot.id if watermark.snapshot else None,
+            watermark.snapshot.first if watermark.snapshot else None,
+            watermark.snapshot.last if watermark.snapshot else None,
             watermark.honest_time,
-            encode_position(envelope.position) if envelope.position else None,
+            encode_position(moved) if moved is not None else None,
+            self._altered,
         )
 
     async def commit(self) -> None:
@@ -272,7 +325,16 @@ def watermark_of(row: Any) -> Watermark | None:
         event_id=EventId(row["event_id"]),
         building=None if row["building"] is None else SnapshotId(row["building"]),
         snapshot_whole=None if row["snapshot_whole"] is None else SnapshotId(row["snapshot_whole"]),
+        snapshot=_snapshot_of(row),
         honest_time=row["honest_time"],
+    )
+
+
+def _snapshot_of(row: Any) -> SnapshotSeen | None:
+    if row["snapshot_id"] is None:
+        return None
+    return SnapshotSeen(
+        id=SnapshotId(row["snapshot_id"]), first=Sequence(row["snapshot_first"]), last=row["snapshot_last"]
     )
 
 

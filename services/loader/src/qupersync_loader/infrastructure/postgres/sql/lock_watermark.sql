@@ -1,8 +1,9 @@
 -- Locks the lane's watermark FOR UPDATE; no row when the lane has never begun.
-SELECT w.lanes, w.log, w.sequence, w.event_id, w.building, w.snapshot_whole, w.honest_time,
+SELECT w.lanes, w.log, w.sequence, w.event_id, w.building, w.snapshot_whole, w.snapshot_id,
+       w.snapshot_first, w.snapshot_last, w.honest_time,
        EXISTS (
            SELECT FROM public.qupersync_dead_letter AS d
-           WHERE d.group_name = w.group_name AND d.pipeline = w.pipeline AND d.lane = w.lane AND d.log = w.log
+           WHERE d.group_name = w.group_name AND d.pipeline = w.pipeline AND d.lane = w.lane
              AND d.resolved_at IS NULL
        ) AS parked
 FROM public.qupersync_watermark AS w

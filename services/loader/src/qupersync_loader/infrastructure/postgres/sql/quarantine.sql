@@ -9,4 +9,5 @@ SET "row" = excluded."row",
     event_id = excluded.event_id,
     log = excluded.log,
     sequence = excluded.sequence,
+    times = q.times + 1,
     last_seen = clock_timestamp()

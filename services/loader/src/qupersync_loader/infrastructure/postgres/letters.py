@@ -1,0 +1,34 @@
+"""A lane's dead letters inside an event's transaction: what makes them good."""
+
+from collections.abc import Collection
+from uuid import UUID
+
+import asyncpg
+
+from qupersync_loader.application.ports import Letters
+from qupersync_loader.domain.pipeline import DeletePolicy, TargetPipeline
+from qupersync_loader.domain.watermark import SnapshotSeen
+from qupersync_loader.infrastructure.postgres.sql import statement
+from qupersync_shared.contracts.envelope import BatchEnvelope
+
+
+async def settle_letters(
+    driver: asyncpg.Connection,
+    pipeline: TargetPipeline,
+    envelope: BatchEnvelope,
+    *,
+    redriven: Collection[UUID],
+    snapshot: SnapshotSeen | None,
+) -> Letters:
+    """Resolves what the event, or a snapshot that is over, has said again; the lane is locked."""
+    names = (pipeline.group, pipeline.name, envelope.lane)
+    resolved = 0
+    if redriven:
+        status = await driver.execute(statement("letters_reread"), *names, envelope.lanes, list(redriven))
+        resolved += int(status.rpartition(" ")[2])
+    if snapshot is not None and snapshot.over and pipeline.deletes is not DeletePolicy.KEEP:
+        status = await driver.execute(
+            statement("letters_before"), *names, envelope.lanes, snapshot.id, envelope.log, snapshot.first
+        )
+        resolved += int(status.rpartition(" ")[2])
+    return Letters(resolved=resolved, held=await driver.fetchval(statement("letters_hold"), *names, envelope.log))

@@ -1,0 +1,17 @@
+"""The end of a fault, as an operator sees it."""
+
+from tests.e2e.world import World, eventually
+
+
+async def all_well(world: World, *, seconds_max: float = 60.0) -> None:
+    """Promise V: returns when `qupersync status` finds fault with nothing any more; else fails with what it finds."""
+    found: list[str] = []
+
+    async def well() -> bool:
+        found[:] = (await world.status())["reasons"]
+        return not found
+
+    try:
+        await eventually("", well, seconds_max=seconds_max)
+    except AssertionError:
+        raise AssertionError(f"status still finds fault after {seconds_max:g} s: {found}") from None
