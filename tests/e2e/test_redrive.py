@@ -30,7 +30,7 @@ _SPOIL = "UPDATE qupersync.outbox SET payload = $2, headers = $3::jsonb WHERE id
 _NO_ARROW = b"never was Arrow"
 
 
-@pytest.mark.timeout(290)
+@pytest.mark.timeout(400)
 async def test_events_of_every_mode_that_cannot_be_read_are_made_good_by_reading_their_source_again(
     local_stack: ThreadedStack,
 ) -> None:
@@ -82,7 +82,7 @@ ODD_KEYS = ("it's", "a b", "%25", 'ü"\\', "", '{"v":1}', "trailing  ", "x\0y", 
 BAD = "UPDATE main.odd SET note = 'bad', changed = get_current_timestamp()::TIMESTAMP"
 
 
-@pytest.mark.timeout(290)
+@pytest.mark.timeout(400)
 async def test_rows_with_strange_keys_are_listed_and_redriven_and_what_cannot_be_is_said(
     local_stack: ThreadedStack, tmp_path: Path
 ) -> None:
@@ -155,7 +155,7 @@ async def test_rows_with_strange_keys_are_listed_and_redriven_and_what_cannot_be
 MANY = 5_000
 
 
-@pytest.mark.timeout(290)
+@pytest.mark.timeout(400)
 async def test_thousands_of_refused_rows_are_asked_for_after_a_snapshot_and_survive_a_killed_extractor(
     local_stack: ThreadedStack,
 ) -> None:

@@ -54,6 +54,7 @@ async def test_bounded_a_group_that_is_gone_fills_the_stream_until_its_claim_is_
         await drained(world, ROWS, seconds_max=120)
         assert await parked(world) == (0, 0)
         assert await _used(world) < used, "nothing was let go"
+        await all_well(world)  # nobody is missed who was sent away
         facts |= {"rows": ROWS, "bytes when full": used, "bytes afterwards": await _used(world), "reason": reason[:160]}
 
 

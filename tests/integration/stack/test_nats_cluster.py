@@ -3,6 +3,7 @@
 import nats
 import pytest
 from nats.js.api import StorageType
+from tests.e2e.world import eventually
 
 from qupersync_local.nats_cluster import LocalNatsCluster
 from qupersync_local.supervise import StackError
@@ -37,16 +38,21 @@ async def test_what_was_acknowledged_outlives_its_leader() -> None:
 async def _last(cluster: LocalNatsCluster, without: str) -> bytes:
     """The stream's last message, asked of the nodes that are left until they have agreed on a leader."""
     client = await nats.connect([url for url in cluster.urls if url != without], error_cb=_silent)
+    found: list[bytes] = []
+
+    async def answered() -> bool:
+        try:
+            message = await client.jetstream(timeout=1).get_last_msg("kept", "kept")
+        except (nats.errors.Error, TimeoutError):
+            return False
+        found.append(message.data or b"")
+        return True
+
     try:
-        for _ in range(60):
-            try:
-                message = await client.jetstream(timeout=1).get_last_msg("kept", "kept")
-            except (nats.errors.Error, TimeoutError):
-                continue
-            return message.data or b""
+        await eventually("the nodes that are left have not agreed on a leader", answered, seconds_max=60)
     finally:
         await client.close()
-    raise AssertionError("the nodes that are left have not agreed on a leader")
+    return found[0]
 
 
 async def _silent(_: Exception) -> None:

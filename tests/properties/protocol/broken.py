@@ -248,3 +248,7 @@ def nothing_is_said(_original: Any, *_: Any) -> bool:
 
 def nothing_expires(_original: Any, _transaction: Any, *, at_once: bool = False) -> None:
     return None
+
+
+def lanes_are_never_left_behind(_original: Any, *_: Any) -> bool:
+    return False

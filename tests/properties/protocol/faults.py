@@ -56,6 +56,8 @@ class Faults:
                 world.extractor_clock.skew = timedelta(hours=_HOURS[number % 4])
             case Act.LOADER_CLOCK:
                 world.loader_clock.skew = timedelta(hours=_HOURS[number % 4])
+            case Act.SOURCE_CLOCK if not world.setting.sweeps:
+                pass  # nothing is promised where it goes back and no lookback is read again
             case Act.SOURCE_CLOCK:
                 world.set_source_clock(timedelta(seconds=(-10, 0, 10)[number % 3]))
             case Act.FOREIGN:

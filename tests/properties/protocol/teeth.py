@@ -21,7 +21,7 @@ from qupersync_extractor.infrastructure.memory.relay_cursors import MemoryRelayC
 from qupersync_extractor.infrastructure.memory.source import MemorySource
 from qupersync_extractor.infrastructure.memory.stream import MemoryStream
 from qupersync_extractor.infrastructure.memory.unit_of_work import MemoryUnitOfWork
-from qupersync_loader.application.baseline import BaselineKeeper
+from qupersync_loader.application.baseline import BaselineKeeper, _is_left_behind
 from qupersync_loader.application.resends import Resends
 from qupersync_loader.application.serve import Slots
 from qupersync_loader.application.unusable import UnusableEvents
@@ -315,5 +315,11 @@ TEETH: Final = (
         how="nobody asks",
         apply=breaking.method(BaselineKeeper, "look", broken.nobody_asks_for_a_baseline),
         faults=frozenset({Act.PURGE, Act.RESTORE_TARGET, Act.DROP_OUTBOX}),
+    ),
+    Tooth(
+        rule="So does a lane whose log the stream has left, when it has met no baseline of the greater one",
+        how="a watermark in any log is enough",
+        apply=breaking.function(_is_left_behind, broken.lanes_are_never_left_behind),
+        faults=frozenset({Act.RESTORE_STREAM, Act.LOSE_EXTRACTOR}),
     ),
 )

@@ -209,3 +209,12 @@ def test_those_who_hold_half_of_the_stream_are_named() -> None:
     wanted = [*claims(done=90), *claims(done=20, group="dead")]
     assert holding(wanted, tops, first=StreamSequence(1)) == ("dead",)
     assert holding(claims(done=100), tops, first=StreamSequence(1)) == ()
+
+
+def test_the_last_message_of_a_lane_that_is_no_more_does_not_hide_who_holds() -> None:
+    wanted = [
+        Claim(group=GroupName(name), lane=Lane(0), done=StreamSequence(done))
+        for name, done in (("live", 10_022), ("dead", 9_000))
+    ]
+    tops = {Lane(0): StreamSequence(10_022), Lane(3): StreamSequence(5)}
+    assert holding(wanted, tops, first=StreamSequence(5)) == ("dead",)

@@ -171,7 +171,12 @@ def cut(knowledge: StreamKnowledge, bounds: Mapping[Lane, StreamSequence]) -> St
 def holding(
     claims: Sequence[Claim], tops: Mapping[Lane, StreamSequence], *, first: StreamSequence
 ) -> tuple[GroupName, ...]:
-    """The loader groups that hold most of the stream: half of it or more waits for them."""
+    """The loader groups that hold most of the stream: half of it or more waits for them.
+
+    What all have done with is purged before this is asked. Of a lane that the log no longer has, the last message stays
+    for ever, and says nothing of where the stream begins.
+    """
+    first = max(first, min((claim.done for claim in claims), default=first))
     half = first + (max(tops.values(), default=first) - first) / 2
     behind = {c.group for c in claims if c.done < min(tops.get(c.lane, _NOTHING), half)}
     return tuple(sorted(behind))

@@ -54,10 +54,11 @@ class Membership:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Groups:
-    """All memberships, and how long ago each group's last heartbeat came."""
+    """All memberships, how long ago each group's last heartbeat came, and under which keys its heartbeats stand."""
 
     memberships: list[Membership]
     heartbeat_seconds: dict[GroupName, float]
+    heartbeat_keys: dict[GroupName, list[str]]
 
     def alive(self, group: GroupName) -> bool:
         return self.heartbeat_seconds.get(group, STALE_SECONDS + 1) <= STALE_SECONDS
@@ -125,7 +126,8 @@ def _remove(
             f"Remove loader group {group} from {names}? What its target has not loaded may leave the streams",
             abort=True,
         )
-    run(_end_claims(section, wanted))
+    leaves = all(membership in wanted for membership in found.memberships if membership.group == name)
+    run(_end_claims(section, wanted, found.heartbeat_keys.get(name, ()) if leaves else ()))
     print_plain(console(), f"removed loader group {group} from {names}")
 
 
@@ -167,13 +169,16 @@ async def read_groups(client: Client) -> Groups:
         for group in await _held_by(client, pipeline):
             membership(group, pipeline).holds = True
     beats: dict[GroupName, float] = {}
-    for entry in (await bucket.read(client, ["process.loader.*"])).values():
+    keys: dict[GroupName, list[str]] = {}
+    for key, entry in (await bucket.read(client, ["process.loader.*"])).items():
         with suppress(ValidationError):
             beat = ProcessHeartbeat.model_validate_json(entry.value)
             if beat.group is not None:
                 group = GroupName(beat.group)
                 beats[group] = min(_age(at, entry.written_at), beats.get(group, float("inf")))
-    return Groups(memberships=[found[place] for place in sorted(found)], heartbeat_seconds=beats)
+                keys.setdefault(group, []).append(key)
+    memberships = [found[place] for place in sorted(found)]
+    return Groups(memberships=memberships, heartbeat_seconds=beats, heartbeat_keys=keys)
 
 
 async def _pipelines(js: JetStreamContext) -> list[PipelineName]:
@@ -209,16 +214,16 @@ def _age(at: datetime, written_at: datetime) -> float:
 # ------------------------------------------------------------------------------------------------------------ removing
 
 
-async def _end_claims(section: NatsSection, memberships: Sequence[Membership]) -> None:
+async def _end_claims(section: NatsSection, memberships: Sequence[Membership], heartbeats: Sequence[str]) -> None:
     client = await connect(section, name="qupersync-groups", timeout=_CONNECT_SECONDS, once=True)
     try:
-        await end_claims(client, memberships)
+        await end_claims(client, memberships, heartbeats)
     finally:
         await client.close()
 
 
-async def end_claims(client: Client, memberships: Iterable[Membership]) -> None:
-    """Removes the consumers and the progress of these groups; safe to repeat."""
+async def end_claims(client: Client, memberships: Iterable[Membership], heartbeats: Iterable[str] = ()) -> None:
+    """Removes the consumers and the progress of these groups, and heartbeats that nobody is to miss; safe to repeat."""
     js = client.jetstream(timeout=_CONNECT_SECONDS)
     for membership in memberships:
         stream = stream_name(membership.pipeline)
@@ -227,6 +232,8 @@ async def end_claims(client: Client, memberships: Iterable[Membership]) -> None:
                 await js.delete_consumer(stream, consumer.name)
         for lane in membership.told:
             await bucket.remove(js, lane_key(membership.group, membership.pipeline, lane))
+    for key in heartbeats:
+        await bucket.remove(js, key)
 
 
 # ------------------------------------------------------------------------------------------------------------- showing
