@@ -20,7 +20,7 @@ from tests.properties.protocol.teeth import TEETH, Tooth
 
 RECORD: Final = Path(__file__).with_name("caught.json")
 PAGE: Final = Path(__file__).parents[3] / "docs" / "simulation.md"
-SEARCHED: Final = 150
+SEARCHED: Final = 1000
 _BEGIN: Final = "<!-- teeth: written by `python -m tests.properties.protocol.caught` -->"
 _END: Final = "<!-- end of the teeth -->"
 

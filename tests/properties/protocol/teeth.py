@@ -118,7 +118,7 @@ TEETH: Final = (
         apply=breaking.function(plan_incremental, broken.sweeps_begin_at_the_cursor),
         setting=_SWEEPING,
         marked=True,
-        pace=Pace.EXTRACTING,
+        pace=Pace.WRITING,
     ),
     Tooth(
         rule="A sweep proves what was committed before its `high`",
@@ -282,7 +282,7 @@ TEETH: Final = (
         how="watermark outside the transaction",
         apply=breaking.method(MemoryWork, "save", broken.watermarks_commit_alone),
         setting=_VISIBLE,
-        pace=Pace.LOADING,
+        pace=Pace.STRICKEN,
     ),
     Tooth(
         rule="The ack comes after the commit",

@@ -40,7 +40,7 @@ class ParkedKeeper:
     async def look(self, pipelines: Sequence[TargetPipeline], states: Mapping[PipelineName, PipelineState]) -> None:
         """One look at all pipelines; DatabaseUnavailableError where the target cannot take part."""
         now = self._clock.now()
-        if self._tidied is None or now - self._tidied >= TIDY_EVERY:
+        if self._tidied is None or abs(now - self._tidied) >= TIDY_EVERY:
             await self._target.tidy(pipelines, keep_days=KEEP_DAYS)
             self._tidied = now
         asking = [
@@ -57,7 +57,7 @@ class ParkedKeeper:
 
     def _may_ask(self, pipeline: TargetPipeline, now: datetime) -> bool:
         unanswered = self._unanswered.get(pipeline.name)
-        if unanswered is not None and now - unanswered < ASK_AGAIN:
+        if unanswered is not None and abs(now - unanswered) < ASK_AGAIN:
             return False
         self._unanswered.pop(pipeline.name, None)
         return True
