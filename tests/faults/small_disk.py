@@ -15,6 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from qupersync_local.postgres import LocalPostgres
+from qupersync_local.postgres_binaries import postgres_binaries
+from qupersync_local.supervise import WorkDirectory
+
 _READY = b"ready\n"
 
 
@@ -68,3 +72,24 @@ class SmallDisk:
     def clear(self) -> None:
         """The file is gone."""
         (self.seen / "filler").unlink()
+
+
+@asynccontextmanager
+async def server_on_small_disk(database: str, disk_bytes: int) -> AsyncIterator[tuple[LocalPostgres, SmallDisk]]:
+    """A server whose `database` lies on a disk of its own; the write-ahead log does not."""
+    work = WorkDirectory.create()
+    try:
+        place = work.path / "disk"
+        place.mkdir(mode=0o700)
+        account = (await postgres_binaries()).account
+        if account is not None:
+            os.chown(place, account.uid, account.gid)
+        async with (
+            SmallDisk.mounted(place, disk_bytes) as disk,
+            LocalPostgres.start(work=work, name=database, fast=True, launcher=disk.launcher) as server,
+        ):
+            await server.execute(f"CREATE TABLESPACE small LOCATION '{disk.path}'")
+            await server.execute(f"CREATE DATABASE {database} TABLESPACE small TEMPLATE template0")
+            yield server, disk
+    finally:
+        work.close()

@@ -1,19 +1,13 @@
 """7: the disk of the outbox database is full; its server is killed, and restarted."""
 
-import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import asyncpg
 import pytest
 from tests.e2e.world import Peak, World, eventually, opened
 from tests.faults.lane_events import assert_each_once_in_order, lane_events
-from tests.faults.small_disk import SmallDisk
+from tests.faults.small_disk import server_on_small_disk
 from tests.faults.watching import OLD, drained, meanwhile, parked, shown
 
 from qupersync_local.postgres import LocalPostgres
-from qupersync_local.postgres_binaries import postgres_binaries
-from qupersync_local.supervise import WorkDirectory
 from qupersync_local.threaded import ThreadedStack
 
 pytestmark = [pytest.mark.faults, pytest.mark.fault(7), pytest.mark.integration, pytest.mark.timeout(420)]
@@ -22,33 +16,15 @@ MEMORY_BYTES_MAX = 400 << 20
 DATABASE = "outbox"
 
 
-@asynccontextmanager
-async def _on_a_small_disk() -> AsyncIterator[tuple[LocalPostgres, SmallDisk]]:
-    """A server whose outbox database lies on a disk of its own; the write-ahead log does not."""
-    work = WorkDirectory.create()
-    try:
-        place = work.path / "disk"
-        place.mkdir(mode=0o700)
-        account = (await postgres_binaries()).account
-        if account is not None:
-            os.chown(place, account.uid, account.gid)
-        async with (
-            SmallDisk.mounted(place, DISK_BYTES) as disk,
-            LocalPostgres.start(work=work, name="outbox", fast=True, launcher=disk.launcher) as server,
-        ):
-            await server.execute(f"CREATE TABLESPACE small LOCATION '{disk.path}'")
-            await server.execute(f"CREATE DATABASE {DATABASE} TABLESPACE small TEMPLATE template0")
-            yield server, disk
-    finally:
-        work.close()
-
-
 @pytest.mark.long
 async def test_bounded_and_atomic_extraction_while_the_disk_of_the_outbox_is_full(
     local_stack: ThreadedStack, facts: dict[str, object]
 ) -> None:
     """Nothing is half stored, memory does not grow, the reason is shown, and with room again all goes on."""
-    async with _on_a_small_disk() as (server, disk), opened(local_stack, outbox={"dsn": server.dsn(DATABASE)}) as world:
+    async with (
+        server_on_small_disk(DATABASE, DISK_BYTES) as (server, disk),
+        opened(local_stack, outbox={"dsn": server.dsn(DATABASE)}) as world,
+    ):
         await world.insert(1, 500, moment=OLD)
         await world.migrate()
         await world.services.run()

@@ -1,17 +1,10 @@
 """16: the target's disk is full for a while."""
 
-import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
 from tests.e2e.world import opened
-from tests.faults.small_disk import SmallDisk
+from tests.faults.small_disk import server_on_small_disk
 from tests.faults.watching import OLD, Audit, drained, parked, shown, told_by_all
 
-from qupersync_local.postgres import LocalPostgres
-from qupersync_local.postgres_binaries import postgres_binaries
-from qupersync_local.supervise import WorkDirectory
 from qupersync_local.threaded import ThreadedStack
 
 pytestmark = [pytest.mark.faults, pytest.mark.fault(16), pytest.mark.integration]
@@ -20,33 +13,15 @@ DATABASE = "app"
 ROWS = 20_300
 
 
-@asynccontextmanager
-async def _on_a_small_disk() -> AsyncIterator[tuple[LocalPostgres, SmallDisk]]:
-    """A server whose target database lies on a disk of its own; the write-ahead log does not."""
-    work = WorkDirectory.create()
-    try:
-        place = work.path / "disk"
-        place.mkdir(mode=0o700)
-        account = (await postgres_binaries()).account
-        if account is not None:
-            os.chown(place, account.uid, account.gid)
-        async with (
-            SmallDisk.mounted(place, DISK_BYTES) as disk,
-            LocalPostgres.start(work=work, name="target", fast=True, launcher=disk.launcher) as server,
-        ):
-            await server.execute(f"CREATE TABLESPACE small LOCATION '{disk.path}'")
-            await server.execute(f"CREATE DATABASE {DATABASE} TABLESPACE small TEMPLATE template0")
-            yield server, disk
-    finally:
-        work.close()
-
-
 @pytest.mark.long
 @pytest.mark.timeout(420)
 async def test_nothing_parked_while_the_disk_of_the_target_is_full(
     local_stack: ThreadedStack, facts: dict[str, object]
 ) -> None:
-    async with _on_a_small_disk() as (server, disk), opened(local_stack, target={"dsn": server.dsn(DATABASE)}) as world:
+    async with (
+        server_on_small_disk(DATABASE, DISK_BYTES) as (server, disk),
+        opened(local_stack, target={"dsn": server.dsn(DATABASE)}) as world,
+    ):
         await world.insert(1, 300, moment=OLD)
         await world.migrate()
         async with Audit.opened(world) as audit:

@@ -26,9 +26,8 @@ async def test_names_are_taken_as_they_are(warehouse: Any) -> None:
     assert await by_key(warehouse.source, relation, schema, 10) == [{"select": 1, 'qu"ote': 2, "per%cent?": 3}]
 
 
+@pytest.mark.needs("sql")
 async def test_a_query_is_a_relation(warehouse: Any) -> None:
-    if not warehouse.has_sql:
-        pytest.skip("has no SQL")
     columns = (column("id", "integer"), column("name", "varchar"))
     relation = await warehouse.create(columns, [{"id": n, "name": "it's"} for n in range(5)])
     query = SourceQuery(
@@ -46,9 +45,8 @@ async def test_a_missing_table_may_appear_later(warehouse: Any) -> None:
         await warehouse.source.describe(SourceTable("main", "absent"))
 
 
+@pytest.mark.needs("sql")
 async def test_a_query_that_cannot_be_is_terminal(warehouse: Any) -> None:
-    if not warehouse.has_sql:
-        pytest.skip("has no SQL")
     relation = await warehouse.create((column("id", "integer"),))
     for sql in ("SELECT nothing_here FROM", f"SELECT missing FROM {relation}"):
         with pytest.raises(TerminalError):
@@ -64,9 +62,8 @@ async def test_the_clock_is_in_utc_and_does_not_run_backwards(warehouse: Any) ->
         assert first.oldest_open is None
 
 
+@pytest.mark.needs("sql")
 async def test_the_sql_clock_is_about_now(warehouse: Any) -> None:
-    if not warehouse.has_sql:
-        pytest.skip("its clock belongs to the test")
     clock = await warehouse.source.clock()
     assert abs(clock.now - datetime.now(UTC)) < timedelta(seconds=30)
 
@@ -121,9 +118,8 @@ async def test_duplicate_keys_are_counted_once_each_and_nulls_are_no_keys(wareho
     assert await warehouse.source.count_duplicate_keys(relation, ["id"]) == 3
 
 
+@pytest.mark.needs("padded comparison")
 async def test_trailing_blanks_make_no_other_key(warehouse: Any) -> None:
-    if warehouse.counts_trailing_blanks:
-        pytest.skip("a known difference of the stand-in")
     columns = (column("name", "varchar"),)
     relation = await warehouse.create(columns, [{"name": "a"}, {"name": "a  "}, {"name": " a"}])
     assert await warehouse.source.count_duplicate_keys(relation, ["name"]) == 1

@@ -87,10 +87,6 @@ class WithheldRows(Protocol):
         """Gives rows up that wait to be settled; their ids."""
         ...
 
-    async def count(self, pipeline: PipelineName) -> int:
-        """How many rows of the pipeline wait to be settled."""
-        ...
-
     async def forget(self, *, older_than: timedelta) -> int:
         """Removes rows that were settled longer ago; how many there were."""
         ...

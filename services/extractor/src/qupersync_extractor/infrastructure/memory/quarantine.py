@@ -35,9 +35,6 @@ class MemoryWithheldRows:
             resolve(self._store, row.pipeline, {row.key: Resolution.DISCARDED})
         return [row.id for row in chosen]
 
-    async def count(self, pipeline: PipelineName) -> int:
-        return sum(row.pipeline == pipeline and row.resolution is None for row in self._rows())
-
     async def forget(self, *, older_than: timedelta) -> int:
         self._store.check()
         border = self._store.now() - older_than

@@ -1,7 +1,10 @@
 """The outbox as the relay reads it on PostgreSQL."""
 
+from collections.abc import Sequence as SequenceOf
+from typing import Final
+
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from qupersync_extractor.application.ports import OutboxDepth
 from qupersync_extractor.domain.records import OutboxRecord
@@ -11,6 +14,16 @@ from qupersync_extractor.infrastructure.postgres.signals import OUTBOX_CHANNEL, 
 from qupersync_extractor.infrastructure.postgres.sql import statement
 from qupersync_shared.kernel.ids import EventId, Lane, Log, PipelineName, Sequence
 from qupersync_shared.runtime.database import translated
+
+EMPTY: Final = OutboxDepth(records=0, bytes=0, oldest=None)
+
+
+async def depths(connection: AsyncConnection, pipelines: SequenceOf[PipelineName]) -> dict[PipelineName, OutboxDepth]:
+    """What waits for the relay, of each pipeline that the database knows."""
+    rows = await connection.execute(statement("depths"), {"pipelines": list(pipelines)})
+    return {
+        PipelineName(row.pipeline): OutboxDepth(records=row.records, bytes=row.bytes, oldest=row.oldest) for row in rows
+    }
 
 
 class PostgresOutboxReader:
@@ -48,8 +61,7 @@ class PostgresOutboxReader:
         with translated():
             async with self._engine.connect() as connection:
                 await connection.execute(statement("by_index"))
-                row = (await connection.execute(statement("depth"), {"pipeline": pipeline})).one()
-        return OutboxDepth(records=row.records, bytes=row.bytes, oldest=row.oldest)
+                return (await depths(connection, [pipeline])).get(pipeline, EMPTY)
 
     async def wait(self, seconds: float) -> None:
         await self._signals.wait(OUTBOX_CHANNEL, seconds)

@@ -83,6 +83,16 @@ class SourceQuarantine:
                 )
 
 
+async def withheld_counts(connection: AsyncConnection, pipelines: SequenceOf[PipelineName]) -> dict[PipelineName, int]:
+    """How many rows wait, of each of the pipelines that has any."""
+    query = (
+        sa.select(_table.c.pipeline, sa.func.count().label("rows"))
+        .where(_table.c.pipeline.in_(pipelines), _unresolved)
+        .group_by(_table.c.pipeline)
+    )
+    return {PipelineName(row.pipeline): int(row.rows) for row in await connection.execute(query)}
+
+
 class PostgresWithheldRows:
     """The quarantine from outside the page transaction."""
 
@@ -124,12 +134,6 @@ class PostgresWithheldRows:
         with translated():
             async with self._engine.begin() as connection:
                 return sorted((await connection.execute(given_up)).scalars())
-
-    async def count(self, pipeline: PipelineName) -> int:
-        query = sa.select(sa.func.count()).select_from(_table).where(_table.c.pipeline == pipeline, _unresolved)
-        with translated():
-            async with self._engine.connect() as connection:
-                return int((await connection.execute(query)).scalar_one())
 
     async def forget(self, *, older_than: timedelta) -> int:
         settled = sa.delete(_table).where(_table.c.resolved_at < _now - older_than)

@@ -56,6 +56,26 @@ class RereadQueue:
                 await connection.execute(sa.update(_table).where(_table.c.id == reread.id).values(values))
 
 
+async def reread_counts(
+    connection: AsyncConnection, pipelines: Sequence[PipelineName]
+) -> dict[PipelineName, RereadCounts]:
+    """What waits and what was refused, of each of the pipelines that has any request."""
+    query = (
+        sa.select(
+            _table.c.pipeline,
+            sa.func.count().filter(_waiting).label("waiting"),
+            sa.func.count().filter(_table.c.done_at.is_not(None), _table.c.refused.is_not(None)).label("refused"),
+            sa.func.min(_table.c.requested_at).filter(_waiting).label("oldest"),
+        )
+        .where(_table.c.pipeline.in_(pipelines))
+        .group_by(_table.c.pipeline)
+    )
+    return {
+        PipelineName(row.pipeline): RereadCounts(waiting=row.waiting, refused=row.refused, oldest=row.oldest)
+        for row in await connection.execute(query)
+    }
+
+
 class PostgresRereads:
     """The requests from outside the page transaction."""
 
@@ -85,17 +105,9 @@ class PostgresRereads:
         return _reread_of(row) if row is not None else None
 
     async def counts(self, pipeline: PipelineName) -> RereadCounts:
-        mine = _table.c.pipeline == pipeline
-        refused = sa.select(sa.func.count()).where(mine, _table.c.refused.is_not(None), _table.c.done_at.is_not(None))
-        query = sa.select(
-            sa.func.count().label("waiting"),
-            sa.func.min(_table.c.requested_at).label("oldest"),
-            refused.scalar_subquery().label("refused"),
-        ).where(mine, _waiting)
         with translated():
             async with self._engine.connect() as connection:
-                row = (await connection.execute(query)).one()
-        return RereadCounts(waiting=row.waiting, refused=row.refused, oldest=row.oldest)
+                return (await reread_counts(connection, [pipeline])).get(pipeline, RereadCounts())
 
     async def forget(self, *, older_than: timedelta) -> int:
         done = sa.delete(_table).where(_table.c.done_at < _now - older_than)
