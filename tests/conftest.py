@@ -10,6 +10,9 @@ import pytest
 from qupersync_local.stack import StackOptions
 from qupersync_local.threaded import ThreadedStack
 
+# Here, because what shares a run's tests among processes never reads the files of the suites itself.
+pytest_plugins = ("tests.faults.reporting",)
+
 # Runners that ignore these two (nohup, background jobs) would hand that down to every process that a test starts and
 # signals. A handler, unlike "ignore", is not inherited.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -1,19 +1,14 @@
 """The first load of a large table: rows a second by hop, alone and together, beside a plain COPY of the same rows."""
 
 import asyncio
-import json
 import os
-import platform
-import textwrap
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 
-import psutil
 import pytest
+from tests.benchmarks.report import write
 from tests.e2e.world import Peak, World, opened
 
 from qupersync_local.committed import Standing
@@ -25,7 +20,6 @@ from qupersync_local.threaded import ThreadedStack
 
 pytestmark = pytest.mark.benchmark
 ROWS = int(os.environ.get("QUPERSYNC_BENCHMARK_ROWS", "2000000"))
-REPORT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 MEMORY_MIB_MAX = 400
 SECONDS_MAX = 1_500
 HOPS = {"extracted": "read + outbox", "published": "relay", "loaded": "load"}
@@ -54,8 +48,7 @@ async def test_first_load(durable: ThreadedStack) -> None:
         alone = await _one_after_the_other(world)
     async with _seeded(durable) as world:
         together = await _all_together(world)
-    figures = _figures(plain, alone, together)
-    _write(figures)
+    write("first_load", _figures(plain, alone, together))
     assert max([*alone.memory.values(), *together.memory.values()]) < MEMORY_MIB_MAX
 
 
@@ -157,12 +150,6 @@ def _figures(plain: float, alone: Measured, together: Measured) -> dict[str, obj
 
     return {
         "rows": ROWS,
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "cores": os.cpu_count(),
-            "memory_gib": round(psutil.virtual_memory().total / (1 << 30)),
-            "python": platform.python_version(),
-        },
         "plain_copy_rows_per_second": round(plain),
         "each_hop_alone": rates(alone),
         "all_hops_together": rates(together),
@@ -171,44 +158,3 @@ def _figures(plain: float, alone: Measured, together: Measured) -> dict[str, obj
             "all_hops_together": {name: round(value) for name, value in together.memory.items()},
         },
     }
-
-
-def _write(figures: Mapping[str, object]) -> None:
-    REPORT.write_text(_markdown(json.loads(json.dumps(figures))), encoding="utf-8")
-    print(REPORT.read_text("utf-8"))
-
-
-def _markdown(figures: dict[str, object]) -> str:
-    alone, together, memory, machine = (
-        figures[name] for name in ("each_hop_alone", "all_hops_together", "peak_memory_mib", "machine")
-    )
-    assert isinstance(alone, dict)
-    assert isinstance(together, dict)
-    assert isinstance(memory, dict)
-    assert isinstance(machine, dict)
-    words = (
-        f"`make bench` on {machine['cores']} cores, {machine['memory_gib']} GiB, Python {machine['python']}, "
-        f"{figures['measured_at']}: first load of {figures['rows']:,} rows of 13 columns. Source, target, NATS and "
-        "services share the machine; fsync is on. A plain COPY of the same rows from the same server into a table "
-        f"without a key, in the same run: {figures['plain_copy_rows_per_second']:,} rows/s. Absolute figures wander "
-        "with the machine: quote the ratios."
-    )
-    lines = [
-        "# Benchmarks",
-        "",
-        *textwrap.wrap(words, width=120, break_on_hyphens=False),
-        "",
-        "| hop | alone, rows/s | of plain COPY | together, rows/s | of plain COPY |",
-        "|---|---|---|---|---|",
-    ]
-    for hop in alone:
-        one, both = alone[hop], together[hop]
-        lines.append(
-            f"| {hop} | {one['rows_per_second']:,} | {one['of_plain_copy']:.0%} "
-            f"| {both['rows_per_second']:,} | {both['of_plain_copy']:.0%} |"
-        )
-    lines += ["", "| process | peak memory alone, MiB | together, MiB |", "|---|---|---|"]
-    lines += [
-        f"| {name} | {used} | {memory['all_hops_together'][name]} |" for name, used in memory["each_hop_alone"].items()
-    ]
-    return "\n".join([*lines, "", "```json", json.dumps(figures, indent=2), "```", ""])

@@ -33,6 +33,16 @@ async def loaded(world: World, rows: int) -> bool:
     return relation is not None and await world.app.fetchval(f"SELECT count(*) FROM {world.target}") == rows
 
 
+async def all_loaded(world: World, rows: int) -> None:
+    """Says where everything stands when it takes too long."""
+    try:
+        await eventually("", partial(loaded, world, rows), seconds_max=90)
+    except AssertionError:
+        count = await world.app.fetchval(f"SELECT count(*) FROM {world.target}")
+        said = (await world.status())["pipelines"][world.name]
+        raise AssertionError(f"{count} of {rows} rows after 90 s; {await world.standing()}; {said}") from None
+
+
 @pytest.mark.timeout(290)
 async def test_more_than_the_stream_holds_goes_through_it_and_a_dead_group_is_named(
     local_stack: ThreadedStack,
@@ -48,7 +58,7 @@ async def test_more_than_the_stream_holds_goes_through_it_and_a_dead_group_is_na
         for _ in range(5):
             first += STEP
             await insert(world, first)
-            await eventually("loaded", partial(loaded, world, first + STEP - 1), seconds_max=90)
+            await all_loaded(world, first + STEP - 1)
         await world.assert_equal(first + STEP - 1)
         stream = (await world.status())["pipelines"][world.name]["stream"]
         assert stream["bytes"] < BYTES_MAX == stream["bytes_max"]
@@ -67,5 +77,5 @@ async def test_more_than_the_stream_holds_goes_through_it_and_a_dead_group_is_na
         assert [entry["holds_stream"] for entry in listed if entry["pipeline"] == world.name] == [True]
 
         await world.services.add("again", LOADER, "run").start()
-        await eventually("everything is loaded", partial(loaded, world, first + STEP - 1), seconds_max=90)
+        await all_loaded(world, first + STEP - 1)
         await world.assert_equal(first + STEP - 1)

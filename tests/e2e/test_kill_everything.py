@@ -21,7 +21,7 @@ from qupersync_local.stack import OUTBOX_ROLE, TARGET_ROLE
 from qupersync_local.threaded import ThreadedStack
 
 pytestmark = pytest.mark.e2e
-SECONDS = float(os.environ.get("QUPERSYNC_E2E_SECONDS", "25"))
+SECONDS = float(os.environ.get("QUPERSYNC_E2E_SECONDS", "15"))
 SEED = int(os.environ.get("QUPERSYNC_E2E_SEED", str(random.SystemRandom().randrange(1_000_000))))
 ROWS = 3_000
 FREEZES = 0.15

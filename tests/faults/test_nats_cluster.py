@@ -19,8 +19,8 @@ from qupersync_shared.kernel.ids import PipelineName
 pytestmark = [pytest.mark.faults, pytest.mark.fault(26), pytest.mark.integration]
 FIRST = 500
 KILLS = 2
-# The row's promise, counted from when the nodes that are left have chosen their leaders: that is theirs to do, and
-# takes them four to nine seconds.
+# The nodes that are left take four to nine seconds until one of them stands for election, and nobody is served before.
+# The stall is reported as a reader of the target sees it, whole; what is held to the promise is what comes on top.
 STALL_SECONDS_MAX = 10.0
 LANES = 3
 
@@ -38,47 +38,63 @@ async def test_no_loss_and_no_long_stall_while_a_node_is_away(
         await world.migrate()
         await world.services.run(loaders=2)
         await world.wait_for_snapshot(None, seconds_max=180)
-        async with Audit.opened(world) as audit, jetstream(world, timeout_seconds=1) as js:
+        async with (
+            Audit.opened(world) as audit,
+            jetstream(world) as js,
+            jetstream(world, timeout_seconds=0.5) as impatient,  # who asks while nobody answers must not wait for long
+        ):
+            assert (await _stream(js, world)).config.num_replicas == len(cluster.nodes)
             flow = _Flow(world, audit)
             async with meanwhile(flow.insert), meanwhile(flow.watch):
                 await flow.goes_on()
                 stalls = []
                 for _ in range(KILLS):
                     name = await _leader(js, world)
-                    flow.longest = 0.0
+                    flow.begin()
                     began = time.monotonic()
                     await cluster.node(name).kill()
-                    await eventually("the nodes do not agree", partial(_agreed, js, world, name), seconds_max=60)
+                    await eventually("the nodes do not agree", partial(_agreed, impatient, world, name), seconds_max=60)
                     chosen = time.monotonic() - began
                     await flow.goes_on()
                     stalls.append((flow.longest, chosen))
                     await cluster.node(name).run()
-                    await eventually("the node is not level again", lambda: _level(js, world), seconds_max=120)
+                    await eventually("the node is not level again", lambda: _level(impatient, world), seconds_max=120)
                 await flow.goes_on()
             await drained(world, flow.newest)
             marks = await audit.assert_in_order()
-        for stall, chosen in stalls:
-            assert stall - chosen < STALL_SECONDS_MAX, (
-                f"nothing was loaded for {stall:.1f} s, leaders stood at {chosen:.1f}"
-            )
-        assert await parked(world) == (0, 0)
         facts |= {
             "rows": flow.newest,
             "events": marks,
             "kills": KILLS,
-            "stalls": " and ".join(f"{stall:.1f} s ({chosen:.1f} until leaders stood)" for stall, chosen in stalls),
+            "longest stall of a lane": " and ".join(
+                f"{stall:.1f} s (no leader for {chosen:.1f} of them)" for stall, chosen in stalls
+            ),
         }
+        for stall, chosen in stalls:
+            assert stall - chosen < STALL_SECONDS_MAX, (
+                f"a lane loaded nothing for {stall:.1f} s, leaders stood at {chosen:.1f}"
+            )
+        assert await parked(world) == (0, 0)
 
 
 class _Flow:
-    """Rows that keep coming, and the longest time in which none was loaded."""
+    """Rows that keep coming on every lane, and the longest time in which a lane loaded nothing."""
 
     def __init__(self, world: World, audit: Audit) -> None:
         self._world = world
         self._audit = audit
+        self._since: dict[int, float] = {}
         self.newest = FIRST
-        self.loaded = 0
-        self.longest = 0.0
+        self.loaded: dict[int, int] = {}
+        self.by_lane: dict[int, float] = {}
+
+    def begin(self) -> None:
+        """What was before does not count."""
+        self.by_lane.clear()
+
+    @property
+    def longest(self) -> float:
+        return max(self.by_lane.values(), default=0.0)
 
     async def insert(self) -> None:
         while True:
@@ -88,21 +104,22 @@ class _Flow:
             await asyncio.sleep(0.1)
 
     async def watch(self) -> None:
-        since, before = time.monotonic(), 0
         while True:
-            self.loaded = await self._audit.count()
+            loaded = await self._audit.by_lane()
             now = time.monotonic()
-            if self.loaded > before:
-                since, before = now, self.loaded
-            self.longest = max(self.longest, now - since)
+            for lane in range(LANES):
+                if loaded.get(lane, 0) > self.loaded.get(lane, 0):
+                    self._since[lane] = now
+                self.by_lane[lane] = max(self.by_lane.get(lane, 0.0), now - self._since.setdefault(lane, now))
+            self.loaded = loaded
             await asyncio.sleep(0.1)
 
     async def goes_on(self) -> None:
-        """Returns when some more was loaded."""
-        seen = self.loaded
+        """Returns when every lane has loaded some more."""
+        seen = dict(self.loaded)
 
         async def more() -> bool:
-            return self.loaded >= seen + 6
+            return all(self.loaded.get(lane, 0) >= seen.get(lane, 0) + 2 for lane in range(LANES))
 
         await eventually("nothing more is loaded", more, seconds_max=60)
 

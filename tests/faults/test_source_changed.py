@@ -10,6 +10,7 @@ from tests.faults.watching import NOW, OLD, drained, shown
 
 from qupersync_local.compare import compare_tables
 from qupersync_local.compare_sides import PostgresSide
+from qupersync_local.services import LOADER
 from qupersync_local.threaded import ThreadedStack
 
 pytestmark = [pytest.mark.faults, pytest.mark.fault(5), pytest.mark.integration]
@@ -93,6 +94,29 @@ async def test_poison_is_isolated_when_a_column_becomes_what_the_target_cannot_h
         await world.app.execute(f"ALTER TABLE {world.target} ALTER COLUMN day TYPE text")  # the cure that was named
         await drained(world, 300)
         facts |= {"rows": 300, "reason": reason[:200]}
+
+
+@pytest.mark.timeout(400)
+async def test_no_loss_and_no_hand_needed_when_the_source_takes_back_what_the_target_refused(
+    local_stack: ThreadedStack, facts: dict[str, object]
+) -> None:
+    async with opened(local_stack) as world:
+        await world.source.execute(_rows(world.table, 1, 300, moment=OLD))
+        await world.migrate()
+        await world.services.run()
+        await world.services.add("load-2", LOADER, "run").start()
+        await drained(world, 300)
+        await world.source.execute(f"ALTER TABLE {world.table} ALTER COLUMN day TYPE varchar(30) USING 'on ' || day")
+        reason = await shown(world, world.name, "column 'day'", "ALTER COLUMN", seconds_max=60)
+        await world.source.execute(f"UPDATE {world.table} SET name = 'meanwhile', updated_at = {NOW} WHERE id < 50")
+        await world.source.execute(f"DELETE FROM {world.table} WHERE id > 290")
+        await world.source.execute(
+            f"ALTER TABLE {world.table} ALTER COLUMN day TYPE date USING substring(day FROM 4)::date"
+        )
+        await drained(world, 290)
+        await world.source.execute(_rows(world.table, 301, 320))
+        await drained(world, 310)
+        facts |= {"rows": 310, "reason": reason[:200]}
 
 
 @asynccontextmanager

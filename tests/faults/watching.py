@@ -86,6 +86,11 @@ class Audit:
         """How many watermarks were committed so far."""
         return int(await self._connection.fetchval("SELECT count(*) FROM public.fault_audit"))
 
+    async def by_lane(self) -> dict[int, int]:
+        """How many watermarks of each lane were committed so far."""
+        rows = await self._connection.fetch("SELECT lane, count(*) AS marks FROM public.fault_audit GROUP BY lane")
+        return {row["lane"]: row["marks"] for row in rows}
+
     async def assert_in_order(self) -> int:
         """Promises W and D: no lane's watermark was ever set twice to the same event, or back; how many were set."""
         marks = await self.marks()

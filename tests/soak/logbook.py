@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 _SHOWN_MAX = 10
+# asyncpg leaves this future behind when the server is killed while it is asked whether it speaks TLS.
+_EXPLAINED = "ConnectionError: unexpected connection_lost() call"
 
 
 def defects(logs: Mapping[str, str]) -> list[str]:
@@ -18,6 +20,8 @@ def defects(logs: Mapping[str, str]) -> list[str]:
             elif (entry := _entry(line)) is not None and (entry.get("traceback") or entry.get("level") == "error"):
                 words = str(entry.get("traceback") or entry.get("reason") or entry.get("error") or "").splitlines()
                 last = words[-1] if words else ""
+                if last.endswith(_EXPLAINED):
+                    continue
                 counted[f"{name.rpartition('-')[0]}: {entry.get('event')}: {last[:200]}"] += 1
     return [f"{words} ({count} times)" for words, count in counted.most_common(_SHOWN_MAX)]
 

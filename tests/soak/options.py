@@ -71,7 +71,7 @@ class Options:
     def sections(self) -> dict[str, Any]:
         """Sections of the configuration besides addresses and pipelines."""
         if self.unattended:
-            return {}
+            return {"extractor": {"runs_kept": "5m"}}
         return {"extractor": {"lease": "3s"}, "loader": {"ack_wait": "5s"}}
 
     @property

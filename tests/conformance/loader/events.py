@@ -10,6 +10,8 @@ from uuid import UUID
 import numpy as np
 import pyarrow as pa
 
+from qupersync_loader.application.content import facts_of
+from qupersync_loader.application.ports import BaselineAhead
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_shared.contracts.envelope import BatchEnvelope, Mode
 from qupersync_shared.contracts.payload import checksum, encode
@@ -66,6 +68,8 @@ class SentDelivery:
     attempt: int = 1
     pending: int = 0
     ended: list[str] = field(default_factory=list)
+    ahead: tuple[BaselineAhead, ...] = ()
+    looks: int = 0
 
     async def ack(self) -> None:
         self.ended.append("ack")
@@ -76,9 +80,19 @@ class SentDelivery:
     async def in_progress(self) -> None:
         self.ended.append("in progress")
 
+    async def baselines_ahead(self) -> tuple[BaselineAhead, ...]:
+        self.looks += 1
+        return self.ahead
 
-def delivery(event: Event, *, generation: int = 0, attempt: int = 1) -> SentDelivery:
-    return SentDelivery(headers=event.headers(generation), body=event.body, attempt=attempt)
+
+def delivery(event: Event, *, generation: int = 0, attempt: int = 1, ahead: Sequence[Event] = ()) -> SentDelivery:
+    """`ahead`: what stands further on the lane."""
+    baselines = tuple(
+        BaselineAhead(event=facts_of(one.envelope), fingerprint=one.envelope.schema_fingerprint)
+        for one in ahead
+        if one.envelope.is_baseline
+    )
+    return SentDelivery(headers=event.headers(generation), body=event.body, attempt=attempt, ahead=baselines)
 
 
 class Extractor:

@@ -1,5 +1,6 @@
 """Dead letters: what makes them good, and how long they hold the honest time back."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -156,6 +157,62 @@ async def test_a_source_that_forgets_does_not_say_again_what_was_parked(harness:
         assert isinstance(outcome, Ack)
     await harness.target.tidy([lanes.pipeline], keep_days=30)
     assert await harness.resolutions() == [(2, None)]
+
+
+@pytest.mark.parametrize("policy", [DeletePolicy.KEEP, DeletePolicy.APPLY])
+async def test_after_a_change_of_lanes_a_reread_makes_letters_good_once_all_lanes_have_it(
+    harness: Harness, policy: DeletePolicy
+) -> None:
+    lanes, source = Lanes(harness.target, lanes=3, deletes=policy), Extractor(lanes=3)
+    await lanes.load(source.page(people(*range(10))))
+    bad = [undecodable(event) for event in source.incremental(people(*range(10), name="x"))]
+    await lanes.load(bad)
+    fewer = Extractor(lanes=2, log=2)
+    await lanes.load(fewer.page(people(*range(10)), upto=ints(5)))  # a snapshot that is not over says nothing again
+    named = (bad[0].envelope.id, bad[2].envelope.id)
+    again = fewer.reread(people(*range(10), name="x"), redrives=named)
+    later = fewer.incremental(people(1, name="x"))
+    await lanes.load([again[1]], [later[1]])
+    assert {resolution for _, resolution in await harness.resolutions()} == {None}
+    await lanes.load([again[0]])
+    found = [resolution for _, resolution in await harness.resolutions()]
+    assert found == ["reread", None, "reread"]
+
+
+async def test_letters_of_left_lanes_wait_if_a_lane_did_not_apply_what_makes_them_good(harness: Harness) -> None:
+    lanes, source = Lanes(harness.target, lanes=3, deletes=DeletePolicy.KEEP), Extractor(lanes=3)
+    await lanes.load(source.page(people(*range(10))))
+    bad = undecodable(source.incremental(people(*range(10), name="x"))[0])
+    await lanes.load([bad])
+    more = Extractor(lanes=2, log=2)
+    await lanes.load(more.page(people(*range(10))))
+    again = more.reread(people(*range(10), name="x"), redrives=(bad.envelope.id,))
+    parked = undecodable(again[0])
+    await lanes.load([parked], [again[1]])  # one lane has parked it
+    assert [resolution for _, resolution in await harness.resolutions()] == [None, None]
+    lost = more.reread(people(*range(10), name="x"), redrives=(bad.envelope.id, parked.envelope.id))
+    behind = more.page(people(*range(10), name="x"))
+    await lanes.load([behind[1]], [lost[0]])  # one has lost it, and has begun anew behind it
+    assert [resolution for _, resolution in await harness.resolutions()] == [None, "reread"]
+    last = more.reread(people(*range(10), name="x"), redrives=(bad.envelope.id,))
+    await lanes.load([behind[0]], [last[0]])
+    outcomes = await asyncio.gather(*(lanes.give(event) for event in last))
+    assert [outcome.cause for outcome in outcomes if isinstance(outcome, Ack)] == ["already_applied", "applied"]
+    assert [resolution for _, resolution in await harness.resolutions()] == ["reread", "reread"]
+
+
+async def test_of_lanes_that_apply_the_same_page_at_once_one_makes_the_letter_good(harness: Harness) -> None:
+    lanes, source = Lanes(harness.target, lanes=3, deletes=DeletePolicy.KEEP), Extractor(lanes=3)
+    await lanes.load(source.page(people(*range(10))))
+    bad = undecodable(source.incremental(people(*range(10), name="x"))[0])
+    await lanes.load([bad])
+    more = Extractor(lanes=5, log=2)
+    for event in more.page(people(*range(10))):
+        await lanes.load([event])
+    again = more.reread(people(*range(10), name="x"), redrives=(bad.envelope.id,))
+    outcomes = await asyncio.gather(*(lanes.give(event) for event in again))
+    assert {outcome.cause for outcome in outcomes if isinstance(outcome, Ack)} == {"applied"}
+    assert await harness.resolutions() == [(2, "reread")]
 
 
 async def test_the_state_tells_what_waits_by_lane(harness: Harness) -> None:

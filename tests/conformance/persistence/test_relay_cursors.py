@@ -33,6 +33,17 @@ async def test_a_lane_belongs_to_one_relay(persistence: Any, writer: Any) -> Non
     assert not await cursors.advance(moved, "a")
 
 
+async def test_the_leases_on_one_pipeline_may_be_given_up_alone(persistence: Any, writer: Any) -> None:
+    cursors = persistence.cursors
+    await cursors.claim(PIPELINE, "a", 60)
+    await cursors.release("a", PipelineName("another"))
+    assert await cursors.claim(PIPELINE, "b", 60) == []
+    await cursors.release("b", PIPELINE)
+    assert await cursors.claim(PIPELINE, "b", 60) == []
+    await cursors.release("a", PIPELINE)
+    assert len(await cursors.claim(PIPELINE, "b", 60)) == 2
+
+
 async def test_of_many_relays_at_once_every_lane_gets_one(persistence: Any, writer: Any) -> None:
     claims = await asyncio.gather(*(persistence.cursors.claim(PIPELINE, f"relay-{n}", 60) for n in range(6)))
     assert sorted(cursor.lane for claimed in claims for cursor in claimed) == [0, 1]

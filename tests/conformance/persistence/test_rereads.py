@@ -112,6 +112,7 @@ async def test_a_done_request_stays_done_and_is_forgotten_later(persistence: Any
     assert (await persistence.rereads.get(keys.id)).keys_refused == 3
     counts = await persistence.rereads.counts(PIPELINE)
     assert (counts.waiting, counts.refused) == (1, 1)
+    assert counts.unreadable.startswith("NUL")
 
     assert await persistence.rereads.request(span), "asked again after it was done: nothing happens"
     assert await waiting(persistence) == [open_one]
@@ -120,3 +121,16 @@ async def test_a_done_request_stays_done_and_is_forgotten_later(persistence: Any
     assert await persistence.rereads.forget(older_than=timedelta(hours=1)) == 2
     assert await waiting(persistence) == [open_one]
     assert await persistence.rereads.get(span.id) is None
+
+
+async def test_a_refusal_is_told_until_another_request_was_read_whole(persistence: Any, writer: Any) -> None:
+    first, second = asked(), asked()
+    for request in (first, second):
+        await persistence.rereads.request(request)
+        assert (await persistence.rereads.counts(PIPELINE)).unreadable is None
+    await save(persistence, writer.token, refuse(first, "no such column"))
+    assert (await persistence.rereads.counts(PIPELINE)).unreadable == "no such column"
+    await persistence.pass_time(1)
+    await save(persistence, writer.token, take_keys(second, 3))
+    counts = await persistence.rereads.counts(PIPELINE)
+    assert (counts.unreadable, counts.refused, counts.waiting) == (None, 1, 0)

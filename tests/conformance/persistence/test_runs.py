@@ -52,3 +52,17 @@ async def test_old_runs_are_forgotten_but_not_one_that_works(persistence: Any) -
     await persistence.runs.end(recent, counts=RunCounts())
     assert await persistence.runs.forget(older_than=timedelta(hours=1)) == 1
     assert {run.id for run in await persistence.runs.latest()} == {working, recent}
+
+
+async def test_of_a_pipeline_only_the_newest_runs_are_kept(persistence: Any) -> None:
+    runs = [RunId(uuid7()) for _ in range(9)]
+    for number, run in enumerate(runs):
+        await persistence.runs.start(run, COSTS if number in (1, 4) else ORDERS, mode="incremental", cause="schedule")
+        await persistence.runs.end(run, counts=RunCounts())
+    working = RunId(uuid7())
+    await persistence.runs.start(working, ORDERS, mode="incremental", cause="schedule")
+    assert await persistence.runs.forget(older_than=timedelta(days=1), newest=20) == 0
+    assert await persistence.runs.forget(older_than=timedelta(days=1), newest=3) == 5
+    kept = [run.id for run in await persistence.runs.latest()]
+    assert kept == [working, runs[8], runs[7], runs[4], runs[1]]
+    assert await persistence.runs.forget(older_than=timedelta(days=1), newest=3) == 0

@@ -118,6 +118,26 @@ async def test_a_process_that_reaches_nothing_waits_and_ends_when_asked(bench: B
         assert await running == 0
 
 
+async def test_another_number_of_lanes_in_the_file_ends_nobody(bench: Bench) -> None:
+    """The log goes on with the lanes that it has, until somebody resets the pipeline."""
+    await bench.execute(ROWS, 1, 100)
+    assert await run_process(configuration(bench), BOTH, Stop(), once=True, path="qupersync.yaml") == 0
+    await bench.execute(ROWS, 101, 200)
+    lanes = bench.options["lanes"]
+    changed = configuration(bench, {bench.table: bench.options | {"lanes": lanes + 3}})
+    assert await run_process(changed, BOTH, Stop(), once=True, path="qupersync.yaml") == 0
+    runner = await bench.process()
+    registration = await runner.shop.stores.registry.get(PipelineName(bench.table))
+    assert registration is not None
+    assert (registration.lanes, registration.state.log) == (lanes, 1)
+
+
+async def test_a_crontab_that_nobody_can_follow_is_a_configuration_error(bench: Bench) -> None:
+    pipelines = {bench.table: bench.options | {"schedule": {"cron": "every day"}}}
+    with pytest.raises(ConfigurationError, match=r"qupersync\.yaml: pipelines\..*cron: 'every day' is not a crontab"):
+        await run_process(configuration(bench, pipelines), BOTH, Stop(), once=False, path="qupersync.yaml")
+
+
 async def test_a_configuration_error_ends_the_process_and_names_the_file(bench: Bench) -> None:
     pipelines = {bench.table: bench.options | {"key": ["nothing"]}}
     with pytest.raises(ConfigurationError, match=r"qupersync\.yaml: pipelines\..*key"):

@@ -10,6 +10,7 @@ import pytest
 from tests.integration.extractor.conftest import Bench, Runner
 
 from qupersync_extractor.application.commands import reread_of
+from qupersync_extractor.domain.rereads import refuse
 from qupersync_extractor.interface.processes import Parts, Process
 from qupersync_extractor.interface.quarantine import SourceQuarantineStore
 from qupersync_local.standin.faults import drop_connection
@@ -21,6 +22,7 @@ from qupersync_shared.kernel.ids import PipelineName
 from qupersync_shared.kernel.positions import Scalar, ScalarKind, encode_key, encode_position
 from qupersync_shared.runtime.commands import ask
 from qupersync_shared.runtime.lifecycle import Stop
+from qupersync_shared.runtime.quarantine import Unread
 
 pytestmark = pytest.mark.integration
 
@@ -194,3 +196,21 @@ async def test_a_withheld_row_is_listed_redriven_and_settled(bench: Bench) -> No
     assert await store.discard([row.id]) == []
     envelopes: list[BatchEnvelope] = bench.fold.envelopes
     assert envelopes[-1].mode is Mode.REREAD
+
+
+async def test_a_withheld_row_that_cannot_be_read_again_says_why(bench: Bench) -> None:
+    await bench.execute(ROWS, 1, 5)
+    large = "(SELECT string_agg(md5(i::text), '') FROM generate_series(1, 1800) AS i)"
+    await bench.execute(f"UPDATE {{t}} SET note = {large} WHERE id = 3")
+    runner = await bench.process()
+    runner.use._reader._event_bytes_max = 20_000
+    await runner.run()
+    store = SourceQuarantineStore(runner.shop.stores.withheld, runner.shop.stores.rereads)
+    (row,) = (await store.list(pipelines=[bench.table], resolved=False, after=None, limit=10)).rows
+    await store.redrive([row.id])
+    assert await store.unread() == {}
+    async with runner.shop.stores.unit_of_work() as work:
+        (waiting,) = await work.rereads.waiting(PipelineName(bench.table))
+        await work.rereads.save([refuse(waiting, "column 'id' is gone")])
+        await work.commit()
+    assert await store.unread() == {row.id: Unread(reason="column 'id' is gone", final=True)}

@@ -127,6 +127,55 @@ async def test_rows_are_sent_again_and_waited_for(world: World) -> None:
     assert "1 left the quarantine, 1 were refused again, 0 wait" in out
 
 
+async def test_who_waits_asks_until_an_extractor_is_there(world: World) -> None:
+    """It may have been started together with the extractor."""
+    lanes, (one,) = await park(world)
+    asking = asyncio.create_task(call(world, "dead-letters", "redrive", "--all", "--wait", "200"))
+    await asyncio.wait({asking}, timeout=2)  # it may have asked nobody: then it asks somebody at once
+    assert not asking.done(), asking.result()
+    asked = await world.serve(COMMAND_REREAD, accept)
+
+    async def requested() -> bool:
+        return bool(asked)
+
+    await eventually(requested, "a request to read again", seconds=200)
+    await lanes.load([world.source.reread(people(1), redrives=(one.envelope.id,))[0]])
+    code, out, err = await asking
+    assert (code, "1 were made good, 0 wait" in out) == (0, True), err
+
+
+async def test_waiting_ends_with_the_reason_why_nothing_can_come_of_it(world: World) -> None:
+    def refuse_all(request: bytes) -> bytes:
+        keys = len(RereadRequest.model_validate_json(request).keys)
+        return Accepted(refused="column 'id' is gone", keys_refused=keys).model_dump_json().encode()
+
+    lanes = await refuse(world, 1, 2)
+    await lanes.load([undecodable(event) for event in world.source.page(people(0))])
+    await world.serve(COMMAND_REREAD, refuse_all)
+    for group, said in (("quarantine", "0 were refused again, 2 wait"), ("dead-letters", "0 were made good, 2 wait")):
+        code, out, err = await call(world, group, "redrive", "--all", "--wait", "3600")
+        assert (code, said in out) == (1, True), (out, err)
+        assert out.count("not read again: column 'id' is gone") == 1
+
+
+async def test_waiting_goes_on_for_what_could_be_read(world: World) -> None:
+    def refuse_one(_: bytes) -> bytes:
+        return Accepted(refused="key ('2') is NULL", keys_refused=1).model_dump_json().encode()
+
+    lanes = await refuse(world, 1, 2)
+    asked = await world.serve(COMMAND_REREAD, refuse_one)
+    waiting = asyncio.create_task(call(world, "quarantine", "redrive", "--all", "--wait", "12"))
+
+    async def asked_twice() -> bool:
+        return len(asked) > 1
+
+    await eventually(asked_twice, "what has come of it to be asked", seconds=200)
+    await lanes.load(world.source.reread(people(1)))
+    code, out, err = await waiting
+    assert (code, "1 left the quarantine, 0 were refused again, 1 wait" in out) == (1, True), (out, err)
+    assert "not read again: key ('2') is NULL" in out
+
+
 async def test_discarded_rows_stay_on_record(world: World) -> None:
     await refuse(world, 1, 2)
     found = await listed(world)

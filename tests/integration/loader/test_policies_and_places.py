@@ -105,6 +105,10 @@ async def test_nul_bytes_are_taken_out_where_the_owner_chose_so_and_counted(post
     found = {r["k"]: (r["name"], r["note"]) for r in await postgres.rows(lanes.pipeline)}
     assert found == {"a": ("xy", ""), "b": ("plain", None), "d": (None, "z")}
     assert (await lanes.load(source.incremental(sent[:1]))).written == 0
+    # What is read again, and stands there already, is not altered once more.
+    altered = "SELECT sum(altered)::int FROM qupersync_watermark"
+    assert await postgres.value(altered) == 2
+    await lanes.load(source.incremental([sent[0] | {"note": "new\0"}, *sent[1:]]))
     state = (await postgres.target.states(lanes.pipeline.group))[lanes.pipeline.name]
     assert sum(lane.altered for lane in state.watermarks.values()) == 3
 

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from qupersync_extractor.domain.records import OutboxRecord
 from qupersync_extractor.infrastructure.postgres.outbox import PostgresOutboxReader
 from qupersync_extractor.infrastructure.postgres.registry import PostgresRegistry
-from qupersync_extractor.infrastructure.postgres.signals import PostgresSignals
+from qupersync_extractor.infrastructure.postgres.signals import GRACE_SECONDS, REQUEST_CHANNEL, PostgresSignals
 from qupersync_extractor.infrastructure.postgres.sql import statement
 from qupersync_extractor.infrastructure.postgres.unit_of_work import PostgresUnitOfWorkFactory
 from qupersync_shared.kernel.errors import DatabaseUnavailableError
@@ -261,6 +261,22 @@ async def test_a_requested_run_wakes_the_extractors(
     request = await registry.run_request(PIPELINE)
     assert request is not None
     assert request.mode == "snapshot"
+
+
+async def test_a_request_that_comes_between_two_waits_ends_the_second(
+    engine: AsyncEngine, admin: Any, token: FencingToken, signals: PostgresSignals
+) -> None:
+    registry = PostgresRegistry(engine, signals)
+    await registry.wait_for_request(0)
+    await _listening(admin)
+    async with asyncio.timeout(LONG_SECONDS):
+        while signals._untold[REQUEST_CHANNEL] != set():  # until nothing may have been missed
+            await registry.wait_for_request(0.1)
+        await registry.request_run(PIPELINE, None)  # while nobody waits: the board looks, and looking takes long
+        while not signals._untold[REQUEST_CHANNEL]:  # noqa: ASYNC110  # hearing it without waiting for it is the point
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(2 * GRACE_SECONDS)
+    await asyncio.wait_for(registry.wait_for_request(10 * LONG_SECONDS), LONG_SECONDS)
 
 
 async def test_a_listener_tells_pipelines_apart_and_knows_when_it_may_have_missed_some(

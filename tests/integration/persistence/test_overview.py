@@ -40,6 +40,11 @@ _REREAD = """
     INSERT INTO qupersync.reread_request (id, pipeline, asker, reason, wanted, keys, redrives)
     VALUES (gen_random_uuid(), 'p3', 'main', 'test', 'keys', '{a}', '{}')
 """
+_REFUSED = """
+    INSERT INTO qupersync.reread_request (id, pipeline, asker, reason, wanted, keys, redrives, refused, done_at)
+    SELECT gen_random_uuid(), 'p3', 'main', 'test', 'keys', '{a}', '{}', why, now() + n * interval '1 second'
+    FROM (VALUES (1, NULL), (2, 'no such key')) AS ended (n, why)
+"""
 
 
 async def test_every_pipeline_stands_as_its_adapters_say(engine: AsyncEngine, signals: PostgresSignals) -> None:
@@ -48,7 +53,7 @@ async def test_every_pipeline_stands_as_its_adapters_say(engine: AsyncEngine, si
         await registry.register(name, 2)
     await OutboxPartitions(engine, timedelta(hours=1)).ensure_ahead()
     async with engine.begin() as connection:
-        for statement in (_FILL, _WITHHOLD, _REREAD):
+        for statement in (_FILL, _WITHHOLD, _REREAD, _REFUSED):
             await connection.exec_driver_sql(statement)
     claimed = await cursors.claim(NAMES[3], "test", 60)
     sent: list[str] = []
@@ -61,7 +66,7 @@ async def test_every_pipeline_stands_as_its_adapters_say(engine: AsyncEngine, si
     one = found[NAMES[3]]
     assert one.depth == await PostgresOutboxReader(engine, signals).depth(NAMES[3])
     assert (one.depth.records, one.depth.bytes, one.withheld) == (10, 10, 2)
-    assert (one.rereads.waiting, one.rereads.refused) == (1, 0)
+    assert (one.rereads.waiting, one.rereads.refused, one.rereads.unreadable) == (1, 1, "no such key")
     assert one.cursors == {Lane(cursor.lane): cursor for cursor in claimed}
     assert one.registration == await registry.get(NAMES[3])
     assert (found[NAMES[4]].depth.records, found[NAMES[4]].withheld, found[NAMES[4]].cursors) == (0, 0, {})

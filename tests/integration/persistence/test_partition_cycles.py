@@ -22,7 +22,7 @@ from qupersync_shared.kernel.ids import EventId, Lane, Log, PipelineName, RunId,
 
 PIPELINE = PipelineName("orders")
 RETENTION = timedelta(seconds=2)
-CYCLES = 8
+CYCLES = 5
 PAYLOAD = 40_000
 
 _CLEAR = text(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from tests.properties.protocol.faults import Faults
 from tests.properties.protocol.gates import Process
@@ -57,6 +58,7 @@ class _Run:
         self._start(1, 2)
         self._faults = Faults(world, self._referee, self._processes)
         self._late: list[_Late] = []
+        self._redriven: set[tuple[str, UUID]] = set()
 
     def _start(self, *numbers: int) -> None:
         """An extractor, a relay and each group's loader under each of these numbers."""
@@ -231,11 +233,9 @@ class _Run:
             self._thaw()
         for late in list(self._late):
             self._commit(late)
-        self._make_good_what_was_parked()
         self._come_to_rest(deletes=False)
         if self._schedule.setting.left_frozen:
             self._thaw()
-            self._make_good_what_was_parked()
             self._come_to_rest(deletes=False)
         self._ask(restart=True)
         self._come_to_rest(deletes=True)
@@ -261,13 +261,22 @@ class _Run:
     def _make_good_what_was_parked(self) -> None:
         """What needs a person: a snapshot makes good what was damaged, and what no outbox had any more."""
         stores = [group.target.store.pipelines.get(NAME) for group in self._world.groups]
-        if any(letter.resolution is None for known in stores if known is not None for letter in known.letters):
+        parked = {
+            (group.name, letter.event_id)
+            for group, known in zip(self._world.groups, stores, strict=True)
+            if known is not None
+            for letter in known.letters
+            if letter.resolution is None
+        }
+        if parked - self._redriven:
+            self._redriven |= parked
             self._ask(restart=True)
 
     def _come_to_rest(self, *, deletes: bool) -> None:
         world, since = self._world, self._referee.changed_at
         world.asked.clear()
         for number in range(ROUNDS):
+            self._make_good_what_was_parked()  # also what is found damaged only now
             self._pass_time(ROUND_SECONDS)
             self._round(self._extractors[number % 2])
             self._beat()

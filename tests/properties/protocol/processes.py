@@ -28,13 +28,15 @@ from qupersync_extractor.infrastructure.memory.stream import StoredMessage
 from qupersync_extractor.infrastructure.memory.unit_of_work import MemoryUnitOfWorkFactory
 from qupersync_loader.application.apply_event import ApplyEvent
 from qupersync_loader.application.baseline import BaselineKeeper
+from qupersync_loader.application.content import facts_of
 from qupersync_loader.application.outcome import Nak
-from qupersync_loader.application.ports import Backlog
+from qupersync_loader.application.ports import Backlog, BaselineAhead
 from qupersync_loader.application.rotation import Rotation
 from qupersync_loader.application.serve import Slots
 from qupersync_loader.application.troubles import Troubles
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_shared.contracts.commands import ForkReport, ResendReply, ResendRequest, ResendStatus, SnapshotRequest
+from qupersync_shared.contracts.envelope import BatchEnvelope
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.kernel.ids import Lane, Log
 from qupersync_shared.runtime.lifecycle import Stop
@@ -154,13 +156,15 @@ class Loader:
             defined = self.defined()
             asking = life.port(Asking(self._world, self._referee))
             life.memory["stop"] = Stop()
+            rotation = Rotation(64)
+            rotation.add((defined, lane) for lane in self._world.any_lanes)
             life.memory["slots"] = (
                 defined,
                 Slots(
                     target=life.target(self.group.target, self._referee.kept),
                     feed=life.port(Feed(self._world, self._referee, self.group, life)),
                     use_cases={NAME: ApplyEvent(defined, asking, self._world.loader_clock)},
-                    rotation=Rotation(64),
+                    rotation=rotation,
                     troubles=Troubles(),
                     ack_wait_seconds=ACK_WAIT_SECONDS,
                 ),
@@ -214,6 +218,15 @@ class Held:
     async def in_progress(self) -> None:
         if self._mine:
             self.consumer.until = self.world.loop.time() + ACK_WAIT_SECONDS
+
+    async def baselines_ahead(self) -> list[BaselineAhead]:
+        found = []
+        for one in self.world.messages(self.message.lane):
+            if one.stream_sequence > self.message.stream_sequence:
+                envelope = BatchEnvelope.from_headers(dict(one.headers))
+                if envelope.is_baseline:
+                    found.append(BaselineAhead(event=facts_of(envelope), fingerprint=envelope.schema_fingerprint))
+        return found
 
     @property
     def _mine(self) -> bool:

@@ -1,5 +1,7 @@
 """An event's body is what its envelope says, or it is refused with the reason."""
 
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +12,7 @@ from qupersync_loader.application.content import ChecksumError, facts_of, open_e
 from qupersync_shared.contracts.payload import checksum, decode, encode
 from qupersync_shared.contracts.schema import GONE_COLUMN, SLOT_COLUMN
 from qupersync_shared.kernel.errors import EventRefusedError
+from qupersync_shared.kernel.positions import encode_key
 
 
 def event(**changes: Any) -> Event:
@@ -101,3 +104,26 @@ def test_a_key_without_a_value_is_refused() -> None:
     made = Extractor(rows).incremental([{"id": 1, "name": "a"}])[0]
     broken = decode(made.body).set_column(0, rows.arrow().field(0), pa.array([None], pa.int64()))
     assert "key column 'id' holds NULL" in refusal(rewritten(made, broken))
+
+
+def test_keys_are_encoded_at_once_as_they_are_one_by_one() -> None:
+    kinds = schema(
+        key=("a", "b", "c", "d", "e"),
+        a="varchar",
+        b="numeric(12,2)",
+        c="timestamptz",
+        d="boolean",
+        e="date",
+        n="bigint",
+    )
+    at = datetime(2024, 2, 29, 1, 2, 3, 4, tzinfo=UTC)
+    texts = ("it's", 'qu"ote\\', "", "trailing  ", "x\0y", "\U0001f642 ü\n")
+    rows = [
+        {"a": text, "b": Decimal(f"{n}.10"), "c": at, "d": not n % 2, "e": date(1900 + n, 1, 31), "n": n}
+        for n, text in enumerate(texts)
+    ]
+    made = Extractor(kinds).incremental(rows)[0]
+    batch = open_event(made.envelope, made.body)
+    assert batch.encoded_keys() == [encode_key(batch.key(index)) for index in range(len(rows))]
+    empty = Extractor(kinds).incremental()[0]
+    assert open_event(empty.envelope, empty.body).encoded_keys() == []

@@ -42,7 +42,7 @@ from qupersync_shared.kernel.errors import ConfigurationError
 from qupersync_shared.runtime.database import create_engine
 from qupersync_shared.runtime.jetstream import Connection
 from qupersync_shared.runtime.logs import get_logger
-from qupersync_shared.runtime.settings import Configuration
+from qupersync_shared.runtime.settings import Configuration, Schedule
 
 IDLE_SHARE_OF_LEASE = 0.6
 CONTROL_CONNECTIONS = 2
@@ -100,9 +100,11 @@ class Workshop:
             )
         return build_source(self.configuration.source)
 
-    def service(self, pipeline: Pipeline, source: Source) -> PipelineService:
-        """The loop that runs one pipeline."""
-        section = self.configuration.pipelines[pipeline.name]
+    def service(
+        self, pipeline: Pipeline, source: Source, schedule: Schedule | None = None, *, joined_late: bool = False
+    ) -> PipelineService:
+        """The loop that runs one pipeline, by `schedule` or the one it had when the process started."""
+        schedule = schedule or self.configuration.pipelines[pipeline.name].schedule
         ports = ExtractorPorts(
             source=source,
             registry=self.stores.registry,
@@ -134,11 +136,12 @@ class Workshop:
         return PipelineService(
             use_case=use_case,
             registry=self.stores.registry,
-            timetable=timetable(section.schedule),
+            timetable=timetable(schedule),
             clock=self.clock,
             troubles=self.troubles,
             runs=self.stores.runs,
             board=self.requests,
+            joined_late=joined_late,
         )
 
     def relay(self, pipeline: Pipeline, bell: Bell) -> PipelineRelay:
@@ -178,6 +181,19 @@ class Workshop:
         else:
             _log.warning("extraction_waits", pipeline=pipeline.name, reason=reason)
         self.troubles.set(pipeline.name, "outbox", reason)
+
+
+def check_schedules(configuration: Configuration) -> None:
+    """ConfigurationError for a crontab expression that nobody can follow."""
+    for name, section in configuration.pipelines.items():
+        try:
+            timetable(section.schedule)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"{section.schedule.cron!r} is not a crontab expression: {error}",
+                place=f"pipelines.{name}.schedule.cron",
+                cure='Write five fields, such as "*/5 * * * *"',
+            ) from None
 
 
 def stores(settings: ExtractorSettings, *, application_name: str) -> Stores:

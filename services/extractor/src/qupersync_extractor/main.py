@@ -11,8 +11,9 @@ from qupersync_extractor.interface.migrating import migrate_all
 from qupersync_extractor.interface.processes import Parts, run_process
 from qupersync_shared.runtime import logs
 from qupersync_shared.runtime.cli import guarded
+from qupersync_shared.runtime.configuration_file import ConfigurationFile
 from qupersync_shared.runtime.lifecycle import Stop, run_until_stopped
-from qupersync_shared.runtime.settings import Configuration, configuration_path, load
+from qupersync_shared.runtime.settings import configuration_path, load
 
 app = typer.Typer(
     name="qupersync-extractor",
@@ -26,6 +27,9 @@ ConfigOption = Annotated[
     typer.Option("--config", "-c", help="Configuration file; else $QUPERSYNC_CONFIG, else ./qupersync.yaml."),
 ]
 OnlyOption = Annotated[list[str] | None, typer.Option("--pipeline", "-p", help="Only this pipeline; may be repeated.")]
+WatchOption = Annotated[
+    bool, typer.Option("--watch/--no-watch", help="Take up pipelines as the file is edited; SIGHUP does so either way.")
+]
 LogOption = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
 
 
@@ -42,10 +46,11 @@ def run(
     config: ConfigOption = None,
     pipeline: OnlyOption = None,
     once: Annotated[bool, typer.Option("--once", help="Extract and relay what there is, then end.")] = False,
+    watch: WatchOption = True,
     log_level: LogOption = "info",
 ) -> None:
     """Extract and relay, until a signal."""
-    _serve(Parts(extract=True, relay=True), config, pipeline, once=once, log_level=log_level)
+    _serve(Parts(extract=True, relay=True), config, pipeline, once=once, watch=watch, log_level=log_level)
 
 
 @app.command()
@@ -53,10 +58,11 @@ def extract(
     config: ConfigOption = None,
     pipeline: OnlyOption = None,
     once: Annotated[bool, typer.Option("--once", help="Extract what there is, then end.")] = False,
+    watch: WatchOption = True,
     log_level: LogOption = "info",
 ) -> None:
     """Extract into the outbox, until a signal; a relay elsewhere publishes."""
-    _serve(Parts(extract=True, relay=False), config, pipeline, once=once, log_level=log_level)
+    _serve(Parts(extract=True, relay=False), config, pipeline, once=once, watch=watch, log_level=log_level)
 
 
 @app.command()
@@ -64,19 +70,23 @@ def relay(
     config: ConfigOption = None,
     pipeline: OnlyOption = None,
     once: Annotated[bool, typer.Option("--once", help="Publish what the outbox holds, then end.")] = False,
+    watch: WatchOption = True,
     log_level: LogOption = "info",
 ) -> None:
     """Publish the outbox's records to the stream, until a signal."""
-    _serve(Parts(extract=False, relay=True), config, pipeline, once=once, log_level=log_level)
+    _serve(Parts(extract=False, relay=True), config, pipeline, once=once, watch=watch, log_level=log_level)
 
 
-def _serve(parts: Parts, config: Path | None, only: list[str] | None, *, once: bool, log_level: str) -> None:
+def _serve(
+    parts: Parts, config: Path | None, only: list[str] | None, *, once: bool, watch: bool, log_level: str
+) -> None:
     logs.configure(log_level)
     path = configuration_path(config)
-    configuration: Configuration = load(path)
 
     def work(stop: Stop) -> Awaitable[int]:
-        return run_process(configuration, parts, stop, once=once, only=only or (), path=str(path))
+        file = ConfigurationFile(path, watch=watch)
+        following = None if once else file
+        return run_process(file.in_force, parts, stop, once=once, only=only or (), path=str(path), file=following)
 
     code = run_until_stopped(work)
     if code:

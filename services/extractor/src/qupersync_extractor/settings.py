@@ -26,6 +26,7 @@ class ExtractorSettings:
     event_bytes_max: int
     page_bytes_max: int
     memory_max: int
+    runs_kept: timedelta
     pipelines: tuple[Pipeline, ...]
 
 
@@ -55,6 +56,7 @@ def extractor_settings(
         event_bytes_max=configuration.extractor.event_bytes_max,
         page_bytes_max=configuration.extractor.page_bytes_max,
         memory_max=configuration.extractor.memory_max,
+        runs_kept=configuration.extractor.runs_kept,
         pipelines=tuple(
             pipeline_of(name, section) for name, section in configuration.pipelines.items() if not only or name in only
         ),

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from qupersync_loader.application.apply_event import ApplyEvent
 from qupersync_loader.application.baseline import BaselineKeeper
+from qupersync_loader.application.claims import ClaimKeeper
 from qupersync_loader.application.loader import Loader
 from qupersync_loader.application.parked import ParkedKeeper
 from qupersync_loader.application.quiet import QuietLanes
@@ -20,8 +21,9 @@ from qupersync_loader.application.rotation import Rotation
 from qupersync_loader.application.serve import Slots
 from qupersync_loader.application.troubles import Troubles
 from qupersync_loader.infrastructure.nats.board import NatsProgressBoard
+from qupersync_loader.infrastructure.nats.changing_feed import ChangingLaneFeed
+from qupersync_loader.infrastructure.nats.claims import NatsClaims
 from qupersync_loader.infrastructure.nats.commands import NatsCommands
-from qupersync_loader.infrastructure.nats.feed import NatsLaneFeed
 from qupersync_loader.infrastructure.postgres.target import PostgresTarget
 from qupersync_loader.settings import LoaderSettings
 from qupersync_shared.kernel.clock import SystemClock
@@ -49,7 +51,7 @@ async def workshop(settings: LoaderSettings) -> AsyncIterator[Loader]:
     instance = instance_name()
     clock = SystemClock()
     connection = Connection(settings.nats, name=f"qupersync-loader-{instance}")
-    feed = NatsLaneFeed(
+    feed = ChangingLaneFeed(
         settings.nats,
         connection,
         name=f"qupersync-loader-lanes-{instance}",
@@ -65,7 +67,7 @@ async def workshop(settings: LoaderSettings) -> AsyncIterator[Loader]:
     slots = Slots(
         target=target,
         feed=feed,
-        use_cases={pipeline.name: ApplyEvent(pipeline, commands, clock) for pipeline in settings.pipelines},
+        use_cases={},
         rotation=rotation,
         troubles=troubles,
         ack_wait_seconds=settings.ack_wait_seconds,
@@ -84,6 +86,8 @@ async def workshop(settings: LoaderSettings) -> AsyncIterator[Loader]:
             parked=ParkedKeeper(target, commands, clock),
             reporter=Reporter(identity, NatsProgressBoard(connection), troubles, clock),
             troubles=troubles,
+            claims=ClaimKeeper(NatsClaims(connection, ack_wait_seconds=settings.ack_wait_seconds)),
+            use_case=lambda pipeline: ApplyEvent(pipeline, commands, clock),
         )
     finally:
         await feed.close()

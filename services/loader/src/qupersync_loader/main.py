@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from qupersync_loader.interface.migrating import WAIT_SECONDS, migrate_all
-from qupersync_loader.interface.running import run_process
+from qupersync_loader.interface.running import run_process, run_until_drained
 from qupersync_loader.settings import LoaderSettings, loader_settings
 from qupersync_shared.runtime import logs
 from qupersync_shared.runtime.cli import guarded
+from qupersync_shared.runtime.configuration_file import ConfigurationFile
 from qupersync_shared.runtime.lifecycle import Stop, run_until_stopped
 from qupersync_shared.runtime.settings import configuration_path, load
 
@@ -28,6 +29,9 @@ ConfigOption = Annotated[
 ]
 GroupOption = Annotated[str | None, typer.Option("--group", "-g", help="Loader group; else the configuration's.")]
 OnlyOption = Annotated[list[str] | None, typer.Option("--pipeline", "-p", help="Only this pipeline; may be repeated.")]
+WatchOption = Annotated[
+    bool, typer.Option("--watch/--no-watch", help="Take up pipelines as the file is edited; SIGHUP does so either way.")
+]
 LogOption = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
 
 
@@ -53,14 +57,17 @@ def run(
     until_drained: Annotated[
         bool, typer.Option("--until-drained", help="Load what there is, then end; exit code 1 if something is left.")
     ] = False,
+    watch: WatchOption = True,
     log_level: LogOption = "info",
 ) -> None:
     """Load, until a signal; start as many processes as you like, they share the lanes."""
     logs.configure(log_level)
-    settings = _settings(config, group, pipeline)
 
     def work(stop: Stop) -> Awaitable[int]:
-        return run_process(settings, stop, until_drained=until_drained)
+        if until_drained:
+            return run_until_drained(_settings(config, group, pipeline), stop)
+        file = ConfigurationFile(configuration_path(config), watch=watch)
+        return run_process(file, stop, group=group, only=pipeline or ())
 
     code = run_until_stopped(work)
     if code:

@@ -93,6 +93,12 @@ class RereadRequest(Command):
 
 
 class Accepted(Command):
-    """The reply to a snapshot or reread request or a fork report, sent after it was committed."""
+    """The reply to a snapshot or reread request or a fork report, sent after it was committed.
+
+    To a reread that was asked for before and has ended: `refused` says why a part of it could not be read, and
+    `keys_refused` how many of its keys that concerns.
+    """
 
     status: Literal["accepted"] = "accepted"
+    refused: str | None = None
+    keys_refused: int = 0

@@ -30,6 +30,10 @@ class ConfigurationError(QupersyncError):
         return f"{self.place}: {self.message}. {self.cure}"
 
 
+class ConflictError(QupersyncError):
+    """Somebody else is at it: nothing was done."""
+
+
 class TransientError(QupersyncError):
     """It may go away by itself (connection, deadlock, disk full, missing grant): try again, ever later, for ever."""
 

@@ -48,6 +48,14 @@ class QuarantinePage:
     more: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """Why a row cannot be read again. Not `final`: some of the rows that were asked for with it can be."""
+
+    reason: str
+    final: bool
+
+
 class QuarantineStore(Protocol):
     """One service's quarantined rows. Errors are of the tree and say what cures them; ids that are unknown, or no
     longer wait, are passed over.
@@ -66,8 +74,15 @@ class QuarantineStore(Protocol):
         """Those of the rows that are known, whole."""
         ...
 
-    async def redrive(self, ids: Sequence[str]) -> Sequence[str]:
-        """Asks for the rows' keys to be read again; the ids that were asked for. Asking twice does no harm."""
+    async def redrive(self, ids: Sequence[str], *, seconds: float | None = None) -> Sequence[str]:
+        """Asks for the rows' keys to be read again; the ids that were asked for. Asking twice does no harm.
+
+        Where nobody answers, it is tried again for so many seconds, or, None, once more.
+        """
+        ...
+
+    async def unread(self) -> Mapping[str, Unread]:
+        """Rows that this store has asked for and that cannot be read again, as far as that is known by now."""
         ...
 
     async def discard(self, ids: Sequence[str]) -> Sequence[str]:

@@ -9,11 +9,18 @@ from qupersync_extractor.application.commands import (
     accept_reread_request,
     accept_snapshot_request,
 )
-from qupersync_extractor.domain.rereads import SpanOrder, WantedKeys, WantedSpan
+from qupersync_extractor.domain.rereads import SpanOrder, WantedKeys, WantedSpan, refuse, refuse_keys, take_keys
 from qupersync_extractor.infrastructure.memory.registry import MemoryRegistry
-from qupersync_extractor.infrastructure.memory.rereads import MemoryRereads
+from qupersync_extractor.infrastructure.memory.rereads import MemoryRereads, keep
 from qupersync_extractor.infrastructure.memory.store import MemoryStore
-from qupersync_shared.contracts.commands import CursorSpan, ForkReport, KeySpan, RereadRequest, SnapshotRequest
+from qupersync_shared.contracts.commands import (
+    Accepted,
+    CursorSpan,
+    ForkReport,
+    KeySpan,
+    RereadRequest,
+    SnapshotRequest,
+)
 from qupersync_shared.kernel.errors import TerminalError
 from qupersync_shared.kernel.ids import PipelineName, uuid7
 
@@ -78,3 +85,20 @@ async def test_a_reread_is_kept_as_it_was_asked_for(asked: dict[str, Any], kept:
     found = await rereads.get(wanted.id)
     assert found is not None
     assert (found.wanted, found.redrives, found.reason, found.group) == (kept, wanted.redrives, "parked", "main")
+
+
+async def test_asking_for_a_reread_again_tells_what_could_not_be_read() -> None:
+    store = MemoryStore()
+    rereads = MemoryRereads(store)
+    await MemoryRegistry(store).register(NAME, 2)
+    wanted = reread(NAME, keys=("a", "b"))
+    assert await accept_reread_request(rereads, wanted) == Accepted()
+    assert await accept_reread_request(rereads, wanted) == Accepted()
+    kept = await rereads.get(wanted.id)
+    assert kept is not None
+    keep(store, [refuse_keys(kept, "no key")])
+    assert await accept_reread_request(rereads, wanted) == Accepted(), "it has not ended"
+    keep(store, [refuse(kept, "no column")])
+    assert await accept_reread_request(rereads, wanted) == Accepted(refused="no column", keys_refused=2)
+    keep(store, [take_keys(kept, 2)])
+    assert await accept_reread_request(rereads, wanted) == Accepted()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.unit.extractor.application.bench import NAME, Bench
@@ -12,9 +13,10 @@ from qupersync_extractor.application import relaying
 from qupersync_extractor.application.relaying import Bell, PipelineRelay
 from qupersync_extractor.application.troubles import Troubles
 from qupersync_extractor.domain.records import RelayCursor
-from qupersync_shared.kernel.errors import DatabaseUnavailableError
+from qupersync_shared.kernel.errors import DatabaseUnavailableError, StreamFullError
 from qupersync_shared.kernel.ids import Lane, PipelineName
 from qupersync_shared.runtime.lifecycle import Stop
+from qupersync_shared.runtime.retry import Backoff
 
 
 @pytest.fixture
@@ -195,4 +197,43 @@ async def test_records_that_nobody_was_told_of_are_found(bench: Bench, monkeypat
         bench.insert(99)
         bench.pass_time(timedelta(minutes=2))
         await bench.use_case().run()
+        await until(lambda: published(bench))
+
+
+def refusing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
+    """A stream that refuses every event while it is full, and lanes that would wait for an hour then."""
+    stream, publish = {"full": True}, bench.stream.publish
+
+    async def publish_if_room(*arguments: Any, **named: Any) -> Any:
+        if stream["full"]:
+            raise StreamFullError("the stream is full")
+        return await publish(*arguments, **named)
+
+    monkeypatch.setattr(bench.stream, "publish", publish_if_room)
+    monkeypatch.setattr(relaying, "Backoff", lambda **_: Backoff(first_seconds=3_600, cap_seconds=3_600))
+    return stream
+
+
+async def test_lanes_that_a_full_stream_refused_go_on_when_room_was_made(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream, relay = refusing(bench, monkeypatch), pipeline_relay(bench)
+    refused: list[None] = []
+    relay.on_full = lambda: refused.append(None)
+    async with serving(relay):
+        await until(lambda: len(refused) == 2)
+        stream["full"] = False
+        relay.room_made()
+        await until(lambda: published(bench))
+
+
+async def test_room_that_is_made_while_a_lane_is_refused_counts(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, relay = refusing(bench, monkeypatch), pipeline_relay(bench)
+
+    def room() -> None:
+        stream["full"] = False
+        relay.room_made()
+
+    relay.on_full = room
+    async with serving(relay):
         await until(lambda: published(bench))

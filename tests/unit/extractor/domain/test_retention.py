@@ -1,6 +1,7 @@
 """What of a stream may go, and when a snapshot is worth having: decided by pure functions."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from uuid import UUID
@@ -132,14 +133,26 @@ def test_a_retention_for_replays_keeps_older_snapshots() -> None:
     assert chosen(published, applied, retention=timedelta(days=7)) is None
 
 
-def test_compaction_keeps_each_lanes_last_message_also_of_lanes_that_are_no_more() -> None:
+def test_compaction_keeps_each_lanes_last_message_and_nothing_of_lanes_that_are_no_more() -> None:
     published = Published()
     published.changes(4)
     published.snapshot(1)
     [place] = published.knowledge.places
     tops = {Lane(0): StreamSequence(13), Lane(1): StreamSequence(14), Lane(5): StreamSequence(3)}
-    assert compaction_bounds(place, tops) == {0: 9, 1: 10, 5: 3}
+    assert compaction_bounds(published.knowledge, place, tops) == {0: 9, 1: 10, 5: 4}
     assert compacted(published.knowledge, place).places == (place,)
+
+
+def test_a_lane_that_came_back_since_the_stream_was_looked_at_is_left_alone() -> None:
+    published = Published()
+    published.snapshot(1)
+    [place] = published.knowledge.places
+    upto = published.knowledge.upto
+    later = StreamSequence(upto + 7)
+    assert compaction_bounds(published.knowledge, place, {Lane(5): later}) == {5: upto + 1}
+    again = replace(place, id=snapshot_id(2), log=Log(place.log + 1), lanes=6, first={Lane(5): StreamSequence(2)})
+    knowledge = replace(published.knowledge, places=(place, again), upto=later)
+    assert compaction_bounds(knowledge, place, {Lane(5): later}) == {5: 2}, "the newer log's baseline stays"
 
 
 def test_relief_takes_the_oldest_that_all_have_done_and_never_a_last_message() -> None:

@@ -51,7 +51,7 @@ def applied(sequence: int, *, lane: int = 0, log: int = 1, group: str = "main", 
     )
 
 
-def published(sequence: int, *, lane: int = 0, log: int = 1) -> BatchEnvelope:
+def published(sequence: int, *, lane: int = 0, log: int = 1, lanes: int = 2) -> BatchEnvelope:
     return BatchEnvelope(
         id=uuid4(),
         source="urn:test",
@@ -59,7 +59,7 @@ def published(sequence: int, *, lane: int = 0, log: int = 1) -> BatchEnvelope:
         time=NOON,
         pipeline="cost",
         lane=lane,
-        lanes=2,
+        lanes=lanes,
         log=log,
         sequence=sequence,
         mode=Mode.INCREMENTAL,
@@ -182,6 +182,31 @@ def test_freshness_is_unknown_while_one_lane_withholds_its_time() -> None:
     assert cost_of(facts(lanes=(applied(1), applied(1, lane=1, honest_time=None))))["lag"]["freshness_seconds"] is None
     oldest = applied(1, lane=1, honest_time=NOON - timedelta(hours=1))
     assert cost_of(facts(lanes=(applied(1), oldest)))["lag"]["freshness_seconds"] == 3600
+
+
+def test_lanes_that_were_left_behind_are_not_shown_and_hold_no_time_back() -> None:
+    old = [applied(9, lane=lane, honest_time=NOON - timedelta(days=1)) for lane in (2, 3)]
+    old = [entry.model_copy(update={"lanes": 4}) for entry in old]
+    now = [applied(1, lane=lane, log=2) for lane in (0, 1)]
+    stream = StreamFacts(
+        messages=4,
+        bytes=4,
+        bytes_max=-1,
+        last={
+            0: published(1, log=2),
+            1: published(1, lane=1, log=2),
+            2: published(12, lane=2, lanes=4),
+            3: published(12, lane=3, lanes=4),
+        },
+    )
+    facts = NatsFacts(at=NOON, streams={"cost": stream}, lanes={"cost": [*now, *old]})
+    entry = document(nats_part(["cost"], facts))["pipelines"]["cost"]
+    assert [lane["lane"] for lane in entry["lanes"]] == [0, 1]
+    assert (entry["lag"]["freshness_seconds"], entry["lag"]["stream_events"]) == (30.0, 0)
+    # As long as a group has not left the old log, its lanes are shown: they are all it has.
+    facts = NatsFacts(at=NOON, streams={"cost": stream}, lanes={"cost": old})
+    entry = document(nats_part(["cost"], facts))["pipelines"]["cost"]
+    assert [lane["lane"] for lane in entry["lanes"]] == [0, 1, 2, 3]
 
 
 def test_troubles_of_lanes_and_living_processes_are_reasons() -> None:

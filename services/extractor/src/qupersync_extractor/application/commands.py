@@ -27,10 +27,15 @@ async def accept_fork_report(registry: Registry, report: ForkReport) -> Accepted
 
 
 async def accept_reread_request(rereads: Rereads, request: RereadRequest) -> Accepted:
-    """Keeps the request until the extractor has read what it names; the same id twice is one reread."""
+    """Keeps the request until the extractor has read what it names; the same id twice is one reread, and the second
+    answer says what has come of it.
+    """
     if not await rereads.request(reread_of(request)):
         raise TerminalError(f"there is no pipeline {request.pipeline!r} here")
-    return Accepted()
+    known = await rereads.get(request.id)
+    if known is None or not known.done or known.refused is None:
+        return Accepted()
+    return Accepted(refused=known.refused, keys_refused=known.keys_refused)
 
 
 def reread_of(request: RereadRequest) -> Reread:

@@ -232,7 +232,10 @@ class Registry(Protocol):
         ...
 
     async def wait_for_request(self, seconds: float) -> None:
-        """Returns when something was asked of any pipeline, or after `seconds`."""
+        """Returns when something was asked of any pipeline since the last wait ended, or after `seconds`.
+
+        For one caller: what it was woken for wakes nobody again.
+        """
         ...
 
     async def wish_snapshot(self, pipeline: PipelineName, *, reason: str, restart: bool) -> bool:
@@ -330,8 +333,8 @@ class RelayCursors(Protocol):
         """
         ...
 
-    async def release(self, owner: str) -> None:
-        """Ends every lease of this owner."""
+    async def release(self, owner: str, pipeline: PipelineName | None = None) -> None:
+        """Ends every lease of this owner, or those on one pipeline's lanes."""
         ...
 
 

@@ -89,11 +89,17 @@ class PipelineRelay:
     published: int = 0
     _work: dict[Lane, _LaneWork] = field(default_factory=dict)
     _declared: bool = False
+    _room: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def leads(self) -> bool:
         """Whether this process is the one that keeps the pipeline's stream: it publishes the first lane."""
         return Lane(0) in self._work
+
+    def room_made(self) -> None:
+        """The stream has room again: lanes that it refused need not wait any longer."""
+        self._room.set()
+        self._room = asyncio.Event()
 
     async def serve(self, stop: Stop) -> None:
         """Until the stop is requested; running publishes are finished first."""
@@ -152,6 +158,7 @@ class PipelineRelay:
         backoff = Backoff(first_seconds=0.1, cap_seconds=3.0)
         part = _part(relay)
         while not stop.requested and not ending.requested:
+            room = self._room  # before the attempt: what is made while it fails counts
             try:
                 outcome = await relay.publish_some()
                 if not outcome.stored:
@@ -165,7 +172,10 @@ class PipelineRelay:
                 if isinstance(error, StreamUnavailableError):
                     self._declared = False  # the stream may be gone: the next claim declares it anew
                 self._trouble(part, error)
-                await stop.wait(backoff.next())
+                if isinstance(error, StreamFullError):
+                    await _until_either(room, stop, backoff.next())
+                else:
+                    await stop.wait(backoff.next())
                 continue
             self.published += outcome.count
             if outcome.refused or not outcome.stored:
@@ -187,6 +197,17 @@ class PipelineRelay:
     def _clear(self, part: str) -> None:
         if self.troubles.clear(self.pipeline, part):
             _log.info("relay_recovered", pipeline=self.pipeline, part=part)
+
+
+async def _until_either(event: asyncio.Event, stop: Stop, seconds: float) -> None:
+    """Until the event is set or the stop is requested, at most so many seconds."""
+    waiting = [asyncio.create_task(event.wait()), asyncio.create_task(stop.wait())]
+    try:
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 def _part(relay: LaneRelay) -> str:

@@ -1,7 +1,7 @@
 """Keeps a pipeline's stream within its limit: purges what nobody needs, and wishes for snapshots that let more go."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -111,6 +111,7 @@ class StreamKeeper:
     cursors: RelayCursors
     troubles: Troubles
     replay_retention: timedelta = timedelta(0)
+    on_room: Callable[[], None] = lambda: None
     _knowledge: StreamKnowledge = field(default_factory=StreamKnowledge)
     _told: StreamPlaces | None = None
     _made_at: datetime | None = None
@@ -230,7 +231,7 @@ class StreamKeeper:
                 _log.warning("snapshot_not_where_it_was", pipeline=self.pipeline, snapshot=place.id, lane=lane)
                 self._forget(measure)
                 return
-        await self._purge(compaction_bounds(place, await self.stream.tops(self.pipeline)))
+        await self._purge(compaction_bounds(self._knowledge, place, await self.stream.tops(self.pipeline)))
         self._knowledge = compacted(self._knowledge, place)
         self._purged_below = place.id
         _log.info("stream_compacted", pipeline=self.pipeline, snapshot=place.id)
@@ -260,6 +261,7 @@ class StreamKeeper:
         for lane, below in sorted(bounds.items()):
             if below > 1:
                 await self.stream.purge(self.pipeline, lane, below=below)
+        self.on_room()
 
     def _without_pressure(self) -> tuple[GroupName, ...]:
         self.troubles.clear(self.pipeline, _PART)

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from qupersync_shared.kernel.ids import PipelineName, RunId
 
+KEPT_MAX: Final = 10_000  # of a pipeline: one that runs all the time must not fill the database
 INTERRUPTED: Final = "interrupted: the process ended without a word"
 
 
@@ -57,6 +58,6 @@ class Runs(Protocol):
         """Runs of one pipeline or of all, the latest first; `before` is the last one of the page before."""
         ...
 
-    async def forget(self, *, older_than: timedelta) -> int:
-        """Removes ended runs that began longer ago; how many there were."""
+    async def forget(self, *, older_than: timedelta, newest: int = KEPT_MAX) -> int:
+        """Removes ended runs that began longer ago, or are not among their pipeline's newest; how many there were."""
         ...

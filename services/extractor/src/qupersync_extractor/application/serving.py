@@ -84,8 +84,9 @@ class PipelineService:
     troubles: Troubles
     runs: Runs
     board: RequestBoard
-    _proven: bool = False
+    joined_late: bool = False  # others are at work by then: what only a person can mend must not end them
     _appointments: Appointments = field(init=False)
+    _proven: bool = False
     _due: bool = False
     _request: RunRequest | None = None
     _alive_at: datetime | None = None
@@ -113,7 +114,9 @@ class PipelineService:
         return Wanted(asked=True, forced=ForcedMode(request.mode) if request.mode else None)
 
     async def serve(self, stop: Stop) -> None:
-        """Until the stop is requested. ConfigurationError only before the first run that reached the source."""
+        """Until the stop is requested. ConfigurationError, unless `joined_late`, before the first run that reached the
+        source.
+        """
         self._appointments.begin()
         while not stop.requested:
             await self._look()
@@ -205,7 +208,7 @@ class PipelineService:
             await self._record_end(reason_of(error))
             if not patient and not _may_pass(error):
                 raise
-            if isinstance(error, ConfigurationError) and not self._proven:
+            if isinstance(error, ConfigurationError) and not (self._proven or self.joined_late):
                 raise
             await self._trouble(error)
             return None

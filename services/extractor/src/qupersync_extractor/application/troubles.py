@@ -32,6 +32,11 @@ class Troubles:
         """Forgets the reason; whether there was one."""
         return self._reasons.pop((pipeline, part), None) is not None
 
+    def forget(self, pipeline: str) -> None:
+        """The pipeline is not this process's any more: whatever was said of it is over."""
+        for key in [key for key in self._reasons if key[0] == pipeline]:
+            del self._reasons[key]
+
     def by_pipeline(self) -> dict[str, str]:
         """One text per pipeline that has a reason."""
         texts: dict[str, list[str]] = {}

@@ -112,8 +112,12 @@ def can_reread(state: Extraction, *, fingerprint: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RereadCounts:
-    """A pipeline's rereads: waiting ones with the oldest's time, and ended ones of which a part could not be read."""
+    """A pipeline's rereads: waiting ones with the oldest's time, and ended ones of which a part could not be read.
+
+    `unreadable`: why not, of the one that ended last; None where that was read whole.
+    """
 
     waiting: int = 0
     refused: int = 0
     oldest: datetime | None = field(default=None)
+    unreadable: str | None = None

@@ -133,11 +133,18 @@ def compacted(knowledge: StreamKnowledge, place: SnapshotPlace) -> StreamKnowled
     return replace(knowledge, places=knowledge.places[at:])
 
 
-def compaction_bounds(place: SnapshotPlace, tops: Mapping[Lane, StreamSequence]) -> dict[Lane, StreamSequence]:
-    """Below which sequence each lane is purged; of lanes that the snapshot's log no longer has only the last message
-    stays.
+def compaction_bounds(
+    knowledge: StreamKnowledge, place: SnapshotPlace, tops: Mapping[Lane, StreamSequence]
+) -> dict[Lane, StreamSequence]:
+    """Below which sequence each lane is purged. Of lanes that the snapshot's log no longer has nothing stays: every
+    group has left the log that they belong to. What was published since the stream was looked at is another matter.
     """
-    return {lane: min(place.first.get(lane, top), top) for lane, top in tops.items()}
+    bounds = {lane: min(place.first.get(lane, top), top) for lane, top in tops.items()}
+    for lane, top in tops.items():
+        if lane >= place.lanes:
+            later = [known.first[lane] for known in knowledge.places if known.log > place.log and lane in known.first]
+            bounds[lane] = min([StreamSequence(min(top, knowledge.upto) + 1), *later])
+    return bounds
 
 
 def relief_bounds(
@@ -174,7 +181,7 @@ def holding(
     """The loader groups that hold most of the stream: half of it or more waits for them.
 
     What all have done with is purged before this is asked. Of a lane that the log no longer has, the last message stays
-    for ever, and says nothing of where the stream begins.
+    until the next compaction, and says nothing of where the stream begins.
     """
     first = max(first, min((claim.done for claim in claims), default=first))
     half = first + (max(tops.values(), default=first) - first) / 2

@@ -28,7 +28,7 @@ async def extractor_checks(configuration: Configuration) -> list[CheckRow]:
         settings = extractor_settings(configuration)
     except QupersyncError as error:
         return [_failed("configuration", "extractor", error)]
-    rows = [await _outbox(settings)]
+    rows = await _outbox(settings)
     if configuration.source is None:
         return [*rows, CheckRow(area="source", subject="section", verdict=Verdict.FAILED, message="source is missing")]
     try:
@@ -46,26 +46,42 @@ async def extractor_checks(configuration: Configuration) -> list[CheckRow]:
     return rows
 
 
-async def _outbox(settings: ExtractorSettings) -> CheckRow:
+async def _outbox(settings: ExtractorSettings) -> list[CheckRow]:
     kept = stores(settings, application_name="qupersync-check")
+    lanes: list[CheckRow] = []
     try:
         waiting = await pending_revisions(kept.engine)
         for pipeline in settings.pipelines:
-            if not waiting:
-                await kept.registry.get(pipeline.name)
+            known = await kept.registry.get(pipeline.name) if not waiting else None
+            if known is not None and known.lanes != pipeline.lanes:
+                lanes.append(_lanes_differ(pipeline, known.lanes))
     except QupersyncError as error:
-        return _failed("outbox", "database", error)
+        return [_failed("outbox", "database", error)]
     finally:
         await kept.close()
     if waiting:
-        return CheckRow(
-            area="outbox",
-            subject="database",
-            verdict=Verdict.FAILED,
-            message=f"not migrated: {', '.join(waiting)} to apply",
-            cure="Run `qupersync-extractor migrate`",
-        )
-    return CheckRow(area="outbox", subject="database", verdict=Verdict.OK, message="answers and is migrated")
+        return [
+            CheckRow(
+                area="outbox",
+                subject="database",
+                verdict=Verdict.FAILED,
+                message=f"not migrated: {', '.join(waiting)} to apply",
+                cure="Run `qupersync-extractor migrate`",
+            )
+        ]
+    answers = CheckRow(area="outbox", subject="database", verdict=Verdict.OK, message="answers and is migrated")
+    return [answers, *lanes]
+
+
+def _lanes_differ(pipeline: Pipeline, lanes: int) -> CheckRow:
+    return CheckRow(
+        area=pipeline.name,
+        subject="lanes",
+        verdict=Verdict.WARNING,
+        message=f"the configuration says {pipeline.lanes}, the pipeline goes on with {lanes}",
+        cure=f"Run `qupersync reset {pipeline.name}`: a new log with {pipeline.lanes} lanes, and a snapshot; or write "
+        f"{lanes} again",
+    )
 
 
 async def _clock(source: Source) -> CheckRow:

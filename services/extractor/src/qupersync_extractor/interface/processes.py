@@ -21,9 +21,11 @@ from qupersync_extractor.application.relaying import Bell, PipelineRelay
 from qupersync_extractor.application.retention import LOOK_SECONDS, StreamKeeper
 from qupersync_extractor.application.serving import PipelineService
 from qupersync_extractor.application.troubles import PROCESS, reason_of
-from qupersync_extractor.bootstrap import Workshop, workshop
+from qupersync_extractor.bootstrap import Workshop, check_schedules, workshop
 from qupersync_extractor.infrastructure.jetstream.commands import CommandServer, Handlers
 from qupersync_extractor.infrastructure.postgres.schema import pending_revisions
+from qupersync_extractor.interface.running_pipelines import RunningPipelines, register
+from qupersync_extractor.settings import ExtractorSettings, extractor_settings
 from qupersync_shared.contracts.commands import ResendReply, ResendRequest
 from qupersync_shared.contracts.progress import HEARTBEAT_SECONDS, ProcessHeartbeat
 from qupersync_shared.kernel.errors import (
@@ -33,18 +35,19 @@ from qupersync_shared.kernel.errors import (
     TransientError,
 )
 from qupersync_shared.kernel.ids import PipelineName
+from qupersync_shared.runtime.configuration_file import ConfigurationFile, still_there
 from qupersync_shared.runtime.lifecycle import Stop
 from qupersync_shared.runtime.logs import get_logger
 from qupersync_shared.runtime.retry import Backoff
 from qupersync_shared.runtime.settings import Configuration
 
 MAINTENANCE_SECONDS_MAX = 600.0
-RUNS_KEPT = timedelta(days=90)
 REQUESTS_KEPT = timedelta(days=30)  # done rereads and settled rows of the source quarantine
 DRAIN_LOOK_SECONDS = 0.1
 KEEPERS_AT_ONCE = 4
 FULL_LOOK_SECONDS = 1.0
 DRAIN_SECONDS_MAX = 60.0
+_SECTIONS = ("source", "outbox", "nats", "extractor")
 _log = get_logger(__name__)
 
 
@@ -61,18 +64,31 @@ class Parts:
 
 
 async def run_process(
-    configuration: Configuration, parts: Parts, stop: Stop, *, once: bool, only: Sequence[str] = (), path: str
+    configuration: Configuration,
+    parts: Parts,
+    stop: Stop,
+    *,
+    once: bool,
+    only: Sequence[str] = (),
+    path: str,
+    file: ConfigurationFile | None = None,
 ) -> int:
-    """Runs the parts until the stop is requested, or, with `once`, until what there is was extracted and relayed."""
-    async with workshop(configuration, role=parts.role, only=only, path=path) as shop:
-        source = shop.source() if parts.extract else None
-        try:
-            return await Process(shop=shop, parts=parts, stop=stop, source=source).run(once=once)
-        except ConfigurationError as error:
-            raise error.within(path) from None
-        finally:
-            if source is not None:
-                await source.close()
+    """Runs the parts until the stop is requested, or, with `once`, until what there is was extracted and relayed.
+
+    With a `file` the pipelines follow it while it is edited.
+    """
+    try:
+        check_schedules(configuration)
+        async with workshop(configuration, role=parts.role, only=only, path=path) as shop:
+            source = shop.source() if parts.extract else None
+            try:
+                process = Process(shop=shop, parts=parts, stop=stop, source=source, file=file, only=only)
+                return await process.run(once=once)
+            finally:
+                if source is not None:
+                    await source.close()
+    except ConfigurationError as error:
+        raise error.within(path) from None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,6 +99,8 @@ class Process:
     parts: Parts
     stop: Stop
     source: Source | None
+    file: ConfigurationFile | None = None
+    only: Sequence[str] = ()
     bell: Bell = field(default_factory=Bell)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -94,7 +112,7 @@ class Process:
         try:
             if await self._prepare():
                 await commands.start()
-                await self._work(once=once)
+                await (self._once() if once else self._serve())
         finally:
             ending.request()
             await commands.stop()
@@ -105,26 +123,83 @@ class Process:
                 await self.shop.stores.cursors.release(self.shop.instance)
         return 0
 
-    async def _work(self, *, once: bool) -> None:
+    async def _serve(self) -> None:
+        """Pipelines come and go until the stop is requested."""
+        failure: ConfigurationError | None = None
+        full = asyncio.Event()
+        pipelines = RunningPipelines(
+            shop=self.shop,
+            source=self.source,
+            relays=self.parts.relay,
+            bell=self.bell,
+            on_full=partial(_when_full, full),
+        )
+        async with asyncio.TaskGroup() as group:
+            background = [group.create_task(self._maintain(), name="maintenance")]
+            if self.source is not None:
+                background.append(group.create_task(self.shop.requests.listen(self.stop), name="requests"))
+            if self.parts.relay:
+                background.append(group.create_task(self._keep_streams(lambda: pipelines.kept, full), name="streams"))
+                background.append(group.create_task(self.bell.listen(self.shop.stores.outbox), name="bell"))
+            for pipeline in self.shop.settings.pipelines:
+                pipelines.begin(pipeline, self.shop.configuration.pipelines[pipeline.name])
+            following = group.create_task(self._follow(pipelines), name="configuration")
+            try:
+                await pipelines.until_stopped(self.stop)
+            except ConfigurationError as error:
+                failure = error
+            finally:
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
+                await pipelines.end()
+                for task in background:
+                    task.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _follow(self, pipelines: RunningPipelines) -> None:
+        file = self.file
+        if file is None:
+            return
+
+        def chosen(configuration: Configuration) -> ExtractorSettings:
+            check_schedules(configuration)
+            only = still_there(self.only, configuration)
+            return extractor_settings(configuration, only=only, path=str(file.path))
+
+        async def take(configuration: Configuration) -> None:
+            await pipelines.change(chosen(configuration).pipelines, configuration.pipelines)
+
+        def tell(trouble: str | None) -> None:
+            if trouble is None:
+                self.shop.troubles.clear(PROCESS, "configuration")
+            else:
+                self.shop.troubles.set(PROCESS, "configuration", trouble)
+
+        sections = _SECTIONS if self.parts.extract else _SECTIONS[1:]
+        await file.follow(sections=sections, check=chosen, take=take, tell=tell)
+
+    async def _once(self) -> None:
         services = [self.shop.service(p, self.source) for p in self.shop.settings.pipelines] if self.source else []
         relays = [self.shop.relay(p, self.bell) for p in self.shop.settings.pipelines] if self.parts.relay else []
+        kept = [(relay, self.shop.keeper(p)) for relay, p in zip(relays, self.shop.settings.pipelines, strict=False)]
+        full = asyncio.Event()
+        for relay, keeper in kept:
+            relay.on_full = _when_full(full, keeper)
+            keeper.on_room = relay.room_made
         relaying = Stop()
         failures: list[QupersyncError] = []
         async with asyncio.TaskGroup() as group:
             for relay in relays:
                 group.create_task(relay.serve(relaying), name=f"relay-{relay.pipeline}")
             background = [group.create_task(self._maintain(), name="maintenance")]
-            if services and not once:
-                background.append(group.create_task(self.shop.requests.listen(self.stop), name="requests"))
             if relays:
-                background.append(group.create_task(self._keep_streams(relays), name="streams"))
+                background.append(group.create_task(self._keep_streams(lambda: kept, full), name="streams"))
                 background.append(group.create_task(self.bell.listen(self.shop.stores.outbox), name="bell"))
             try:
-                failures += await self._extract(services, once=once)
-                if once and relays:
+                failures += await self._extract(services)
+                if relays:
                     await self._drain()
-                elif not services:
-                    await self.stop.wait()
             except QupersyncError as error:
                 failures.append(error)
             finally:
@@ -135,13 +210,13 @@ class Process:
         if failures:
             raise failures[0]
 
-    async def _extract(self, services: list[PipelineService], *, once: bool) -> list[QupersyncError]:
+    async def _extract(self, services: list[PipelineService]) -> list[QupersyncError]:
         """All pipelines at once; what ended single ones for good. The first ConfigurationError ends them all."""
         failures: list[QupersyncError] = []
 
         async def serve(service: PipelineService) -> None:
             try:
-                await (service.once(self.stop) if once else service.serve(self.stop))
+                await service.once(self.stop)
             except ConfigurationError:
                 raise
             except QupersyncError as error:
@@ -210,14 +285,7 @@ class Process:
             )
         await self.shop.stores.partitions.ensure_ahead()
         for pipeline in self.shop.settings.pipelines:
-            known = await self.shop.stores.registry.register(pipeline.name, pipeline.lanes)
-            if known.lanes != pipeline.lanes:
-                raise ConfigurationError(
-                    f"lanes is {pipeline.lanes}, but the pipeline runs with {known.lanes}",
-                    place=f"pipelines.{pipeline.name}.lanes",
-                    cure=f"Write {known.lanes} again, or run `qupersync reset {pipeline.name}`, which begins a new log "
-                    f"with {pipeline.lanes} lanes and a snapshot",
-                )
+            await register(self.shop, pipeline)
 
     # ----------------------------------------------------------------------------------------------- background
 
@@ -228,7 +296,7 @@ class Process:
             try:
                 await self.shop.stores.partitions.ensure_ahead()
                 dropped = await self.shop.stores.partitions.drop_published()
-                await self.shop.stores.runs.forget(older_than=RUNS_KEPT)
+                await self.shop.stores.runs.forget(older_than=self.shop.settings.runs_kept)
                 await self.shop.stores.rereads.forget(older_than=REQUESTS_KEPT)
                 await self.shop.stores.withheld.forget(older_than=REQUESTS_KEPT)
                 if dropped:
@@ -237,15 +305,11 @@ class Process:
                 _log.warning("maintenance_failed", reason=str(error))
             await asyncio.sleep(pause)
 
-    async def _keep_streams(self, relays: Sequence[PipelineRelay]) -> None:
+    async def _keep_streams(
+        self, kept: Callable[[], Sequence[tuple[PipelineRelay, StreamKeeper]]], full: asyncio.Event
+    ) -> None:
         """Looks after the streams of the pipelines whose first lane this process publishes, or that refuse another."""
-        keepers = [
-            (relay, self.shop.keeper(pipeline))
-            for relay, pipeline in zip(relays, self.shop.settings.pipelines, strict=True)
-        ]
-        slots, full = asyncio.Semaphore(KEEPERS_AT_ONCE), asyncio.Event()
-        for relay, keeper in keepers:
-            relay.on_full = _when_full(keeper, full)
+        slots = asyncio.Semaphore(KEEPERS_AT_ONCE)
 
         async def keep(keeper: StreamKeeper) -> None:
             async with slots:
@@ -263,7 +327,7 @@ class Process:
 
         while True:
             mine: list[StreamKeeper] = []
-            for relay, keeper in keepers:
+            for relay, keeper in kept():
                 if relay.leads or keeper.hurried:
                     mine.append(keeper)
                 else:
@@ -309,7 +373,7 @@ class Process:
         return CommandServer(self.shop.connection, handlers)
 
 
-def _when_full(keeper: StreamKeeper, full: asyncio.Event) -> Callable[[], None]:
+def _when_full(full: asyncio.Event, keeper: StreamKeeper) -> Callable[[], None]:
     """What a lane tells of a stream that refuses it: its keeper looks soon."""
 
     def tell() -> None:

@@ -1,8 +1,8 @@
 """The extractor's part of `qupersync quarantine`: rows withheld at the source because no event could carry them."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from qupersync_extractor.application.quarantine import QuarantinedRow as WithheldRowFacts
 from qupersync_extractor.application.quarantine import WithheldRows
@@ -12,7 +12,7 @@ from qupersync_extractor.domain.rereads import Reread, WantedKeys
 from qupersync_extractor.settings import extractor_settings
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.kernel.ids import PipelineName, uuid7
-from qupersync_shared.runtime.quarantine import QuarantinedRow, QuarantinePage, QuarantineStore, Side
+from qupersync_shared.runtime.quarantine import QuarantinedRow, QuarantinePage, QuarantineStore, Side, Unread
 from qupersync_shared.runtime.settings import Configuration
 
 OPERATOR = "operator"
@@ -24,6 +24,8 @@ class SourceQuarantineStore:
     def __init__(self, withheld: WithheldRows, rereads: Rereads) -> None:
         self._withheld = withheld
         self._rereads = rereads
+        self._asked: dict[str, UUID] = {}
+        self._unread: dict[str, Unread] = {}
 
     @property
     def side(self) -> Side:
@@ -38,18 +40,30 @@ class SourceQuarantineStore:
     async def show(self, ids: Sequence[str]) -> Sequence[QuarantinedRow]:
         return [_shown(row) for row in await self._withheld.find(ids)]
 
-    async def redrive(self, ids: Sequence[str]) -> Sequence[str]:
+    async def redrive(self, ids: Sequence[str], *, seconds: float | None = None) -> Sequence[str]:
         """Asks the extractor, through its own database, to read the keys again; it settles what it finds."""
+        del seconds  # the database takes the request, whether or not an extractor runs
         asked = []
         for row in await self._withheld.find(ids):
             if row.resolution is not None:
                 continue
-            if not await self._rereads.request(await self._reread(row)):
+            reread = await self._reread(row)
+            if not await self._rereads.request(reread):
                 raise QupersyncError(
                     f"{row.pipeline} is not known in the outbox database", cure="Start `qupersync-extractor run` once"
                 )
             asked.append(row.id)
+            self._asked[row.id] = reread.id
         return asked
+
+    async def unread(self) -> Mapping[str, Unread]:
+        for row, request in list(self._asked.items()):
+            known = await self._rereads.get(request)
+            if known is not None and known.done:
+                del self._asked[row]
+                if known.refused is not None:
+                    self._unread[row] = Unread(reason=known.refused, final=True)
+        return self._unread
 
     async def discard(self, ids: Sequence[str]) -> Sequence[str]:
         return await self._withheld.discard(ids)

@@ -10,6 +10,7 @@ from qupersync_extractor.bootstrap import stores
 from qupersync_extractor.domain.extraction import Extraction, Health
 from qupersync_extractor.domain.pipeline import Pipeline
 from qupersync_extractor.domain.records import RelayCursor
+from qupersync_extractor.domain.rereads import RereadCounts
 from qupersync_extractor.domain.timeline import TEMPORAL
 from qupersync_extractor.infrastructure.postgres.overview import Overview, overview
 from qupersync_extractor.settings import extractor_settings
@@ -52,9 +53,17 @@ def _fragment(pipeline: Pipeline, seen: Overview | None) -> dict[str, Any]:
     now = datetime.now(UTC)
     return {
         "state": _health(registration).value,
-        "reason": registration.trouble or _lanes_changed(registration, pipeline) or _withheld(seen.withheld, pipeline),
+        "reason": registration.trouble
+        or _lanes_changed(registration, pipeline)
+        or _withheld(seen.withheld, pipeline)
+        or _unreadable(rereads),
         "withheld_rows": seen.withheld,
-        "rereads": {"waiting": rereads.waiting, "refused": rereads.refused, "oldest": _text(rereads.oldest)},
+        "rereads": {
+            "waiting": rereads.waiting,
+            "refused": rereads.refused,
+            "oldest": _text(rereads.oldest),
+            "unreadable": rereads.unreadable,
+        },
         "extraction": {
             "log": state.log,
             "sequence": state.sequence,
@@ -95,13 +104,22 @@ def _health(registration: Registration) -> Health:
 def _lanes_changed(registration: Registration, pipeline: Pipeline) -> str | None:
     if registration.lanes == pipeline.lanes:
         return None
-    return f"the pipeline runs with {registration.lanes} lanes, the configuration says {pipeline.lanes}"
+    return (
+        f"the pipeline runs with {registration.lanes} lanes, the configuration says {pipeline.lanes}: "
+        f"`qupersync reset {pipeline.name}` begins a new log with {pipeline.lanes} and a snapshot"
+    )
 
 
 def _withheld(rows: int, pipeline: Pipeline) -> str | None:
     if not rows:
         return None
     return f"{rows} rows are withheld, no event can carry them: `qupersync quarantine list --pipeline {pipeline.name}`"
+
+
+def _unreadable(rereads: RereadCounts) -> str | None:
+    if rereads.unreadable is None:
+        return None
+    return f"what was last asked for could not be read again: {rereads.unreadable}"
 
 
 def _source_lag(state: Extraction, now: datetime, time_zone: str) -> float | None:

@@ -17,13 +17,13 @@ from qupersync_loader.application.ports import (
 from qupersync_loader.application.unusable import UnusableEvents
 from qupersync_loader.domain.events import EventFacts
 from qupersync_loader.domain.judge import Apply, Verdict, judge
-from qupersync_loader.domain.pipeline import OnTerminal, TargetPipeline
+from qupersync_loader.domain.pipeline import DeletePolicy, OnTerminal, TargetPipeline
 from qupersync_loader.domain.watermark import next_watermark, seen_snapshot
 from qupersync_shared.contracts.envelope import EVENT_TYPE, BatchEnvelope
 from qupersync_shared.kernel.clock import Clock
-from qupersync_shared.kernel.errors import EventRefusedError, QupersyncError, TransientError
+from qupersync_shared.kernel.errors import EventRefusedError, QupersyncError, SchemaRefusedError, TransientError
 from qupersync_shared.kernel.ids import Lane
-from qupersync_shared.runtime.logs import get_logger
+from qupersync_shared.runtime.logs import describe, get_logger
 
 _THREAD_BYTES: Final = 16_384  # decoding less than this takes well under a millisecond
 _RESTARTS_MAX: Final = 5
@@ -113,6 +113,17 @@ class ApplyEvent:
         except EventRefusedError as error:
             content = _Unfit(error=error)
             result = await self._apply(event, envelope, content, delivery, session)
+        except SchemaRefusedError as error:
+            # Nothing that stands behind it is reached as long as it is refused, not even the cure.
+            passed = await self._unusable.passed_over(
+                event, delivery, why=f"lane {event.lane}: {describe(error)}", fingerprint=envelope.schema_fingerprint
+            )
+            if passed is not None:
+                return passed
+            if not await self._is_overtaken(event, envelope, delivery):
+                raise
+            content = _Unfit(error=EventRefusedError(error.message, cure=error.cure))
+            result = await self._apply(event, envelope, content, delivery, session)
         if isinstance(result, Applied):
             self._unusable.went_on(event.lane)
             cause = Cause.PARKED if isinstance(content, _Unfit) else Cause.APPLIED
@@ -179,7 +190,7 @@ class ApplyEvent:
                 await work.park(_letter(envelope, content, delivery))
                 applied = Applied()
             held = isinstance(content, _Unfit)
-            if state.parked:
+            if state.parked or envelope.redrives:
                 # What was not applied makes nothing good.
                 redriven = envelope.redrives if isinstance(content, Batch) else ()
                 seen = seen_snapshot(state.watermark, event)
@@ -189,6 +200,14 @@ class ApplyEvent:
             await work.commit()
         self._report(envelope, content, applied)
         return applied
+
+    async def _is_overtaken(self, event: EventFacts, envelope: BatchEnvelope, delivery: Delivery) -> bool:
+        """Whether to park an event of a source that may have forgotten what it says, because its columns are refused
+        and have changed again since: what stands behind it can be loaded.
+        """
+        if (self._pipeline.deletes, self._pipeline.on_terminal) != (DeletePolicy.KEEP, OnTerminal.PARK):
+            return False
+        return await self._unusable.ahead(event, delivery, fingerprint=envelope.schema_fingerprint) is not None
 
     async def _second_copy(self, event: EventFacts, delivery: Delivery, session: TargetSession) -> Outcome | None:
         """Asks for a damaged event once more, if it has not been done and the event is the lane's next."""

@@ -1,6 +1,7 @@
 """From the bytes of an event to rows that are known to be what the envelope says."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -13,10 +14,10 @@ from qupersync_loader.domain.events import EventFacts
 from qupersync_shared.contracts.envelope import BatchEnvelope, Mode
 from qupersync_shared.contracts.payload import checksum, decode
 from qupersync_shared.contracts.schema import GONE_COLUMN, SLOT_COLUMN, RowSchema, schema_of_arrow
-from qupersync_shared.contracts.slots import SLOTS, canonical_keys, key_at
+from qupersync_shared.contracts.slots import SLOTS, canonical_texts, key_at
 from qupersync_shared.kernel.errors import EventRefusedError
 from qupersync_shared.kernel.ids import EventId, Generation, Lane, Log, Sequence, SnapshotId
-from qupersync_shared.kernel.positions import Key
+from qupersync_shared.kernel.positions import CODEC_VERSION, Key
 
 _OWN_COLUMNS: Final = {SLOT_COLUMN: pa.int16(), GONE_COLUMN: pa.bool_()}
 
@@ -56,11 +57,15 @@ class Batch:
         """Whether a key is of these key columns' kinds, and not of columns that were the key before."""
         return [scalar.kind for scalar in key] == [column.type.scalar for column in self.schema.key_columns]
 
-    def canonical_keys(self) -> list[bytes]:
-        """The canonical bytes of every row's key; EventRefusedError if one cannot be a key."""
+    def encoded_keys(self) -> list[str]:
+        """Every row's key as `encode_key` writes it; EventRefusedError if one cannot be a key."""
         with _refused_keys():
-            texts: list[str] = canonical_keys(self.rows, self.schema).to_pylist()
-        return [text.encode() for text in texts]
+            columns = [
+                (column.type.scalar, canonical_texts(self.rows.column(column.name), column.type).to_pylist())
+                for column in self.schema.key_columns
+            ]
+        parts = [[f'["{kind}",{json.dumps(text)}]' for text in texts] for kind, texts in columns]
+        return [f'{{"v":{CODEC_VERSION},"key":[{",".join(key)}]}}' for key in zip(*parts, strict=True)]
 
 
 @contextlib.contextmanager
@@ -121,8 +126,8 @@ def _check_keys(envelope: BatchEnvelope, schema: RowSchema) -> None:
             raise EventRefusedError(f"{place} holds a key ({named}) that is none of {', '.join(schema.key)}")
 
 
-def without_nul_bytes(batch: Batch) -> tuple[Batch, int]:
-    """The batch with no NUL byte in any text beside the key, and in how many rows there was one."""
+def without_nul_bytes(batch: Batch) -> tuple[Batch, list[int]]:
+    """The batch with no NUL byte in any text beside the key, and the indexes of rows in which there was one."""
     rows, touched = batch.rows, np.zeros(batch.count, bool)
     for index, column in enumerate(batch.schema.columns):
         if column.type.is_text and column.name not in batch.schema.key:
@@ -131,7 +136,7 @@ def without_nul_bytes(batch: Batch) -> tuple[Batch, int]:
                 touched |= found
                 cleaned = pc.replace_substring(rows.column(index), pattern="\0", replacement="")
                 rows = rows.set_column(index, rows.schema.field(index), cleaned)
-    return replace(batch, rows=rows), int(np.count_nonzero(touched))
+    return replace(batch, rows=rows), [int(index) for index in np.flatnonzero(touched)]
 
 
 def _check_own_columns(rows: pa.RecordBatch, envelope: BatchEnvelope) -> None:

@@ -2,22 +2,24 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
+from qupersync_loader.application.apply_event import ApplyEvent
 from qupersync_loader.application.baseline import BaselineKeeper, lane_has_begun
+from qupersync_loader.application.claims import ClaimKeeper
 from qupersync_loader.application.outcome import Ack, Cause, Nak
 from qupersync_loader.application.parked import ParkedKeeper
 from qupersync_loader.application.ports import LaneFeed, Parked, PipelineState, Target
 from qupersync_loader.application.report import Reporter
 from qupersync_loader.application.rotation import LaneRef, Rotation
 from qupersync_loader.application.serve import Slots
-from qupersync_loader.application.troubles import STATE, STREAM, Troubles, lane_place
+from qupersync_loader.application.troubles import CONFIGURATION, PROCESS, STATE, STREAM, Troubles, lane_place
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_shared.contracts.progress import HEARTBEAT_SECONDS
 from qupersync_shared.kernel.errors import QupersyncError
-from qupersync_shared.kernel.ids import GroupName, PipelineName
+from qupersync_shared.kernel.ids import GroupName, Lane, PipelineName
 from qupersync_shared.runtime.lifecycle import Stop
 from qupersync_shared.runtime.logs import describe, get_logger
 from qupersync_shared.runtime.retry import Backoff
@@ -26,7 +28,7 @@ _DISCOVER_SECONDS: Final = 30.0
 _DRAIN_SECONDS: Final = 0.3
 _BEAT_MIN_SECONDS: Final = 0.2
 
-_STUCK: Final = (Cause.STALLED, Cause.FORKED, Cause.RESENT, Cause.AWAITS_BASELINE)
+_STUCK: Final = (Cause.STALLED, Cause.FORKED, Cause.RESENT, Cause.AWAITS_BASELINE, Cause.PASSED_OVER)
 
 _log = get_logger(__name__)
 
@@ -43,6 +45,14 @@ class Finish:
         return not self.reasons and all(parked.nothing for parked in self.waiting.values())
 
 
+class ChangingFeed(LaneFeed, Protocol):
+    """A feed whose pipelines may be let go while it runs."""
+
+    async def let_go(self, pipeline: TargetPipeline) -> None:
+        """Gives back what nobody has taken; the consumers stay, they are the group's claim."""
+        ...
+
+
 class Loader:
     """Everything one process does, over its ports."""
 
@@ -52,7 +62,7 @@ class Loader:
         group: GroupName,
         pipelines: Sequence[TargetPipeline],
         target: Target,
-        feed: LaneFeed,
+        feed: ChangingFeed,
         slots: Slots,
         slot_count: int,
         rotation: Rotation,
@@ -60,9 +70,13 @@ class Loader:
         parked: ParkedKeeper,
         reporter: Reporter,
         troubles: Troubles,
+        claims: ClaimKeeper | None = None,
+        use_case: Callable[[TargetPipeline], ApplyEvent] | None = None,
     ) -> None:
         self._group = group
-        self._pipelines = list(pipelines)
+        self._wanted = list(pipelines)
+        self._served: dict[PipelineName, TargetPipeline] = {}
+        self._discovering: dict[PipelineName, asyncio.Task[None]] = {}
         self._target = target
         self._feed = feed
         self._slots = slots
@@ -72,17 +86,24 @@ class Loader:
         self._parked = parked
         self._reporter = reporter
         self._troubles = troubles
+        self._claims = claims
+        self._use_case = use_case
         self._seen: dict[LaneRef, tuple[int, int] | None] = {}
+        self._states: Mapping[PipelineName, PipelineState] | None = None
+        self._has_looked = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._telling = asyncio.Lock()
 
     async def run(self, stop: Stop) -> None:
         """Loads until the stop is requested; every slot ends after the event it is at."""
         beat = asyncio.create_task(self._tell())
         try:
             async with asyncio.TaskGroup() as tasks:
-                for pipeline in self._pipelines:
-                    tasks.create_task(self._discover(pipeline, stop))
+                for pipeline in self._wanted:
+                    self._begin(pipeline, stop)
                 for _ in range(self._slot_count):
                     tasks.create_task(self._slots.serve(stop))
+                tasks.create_task(self._end_discovering(stop))
         finally:
             beat.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -101,7 +122,7 @@ class Loader:
                 await drained
         early = [] if not drained.cancelled() and drained.result() else ["the run was stopped before the end"]
         known = await self._target.states(self._group)
-        states = {pipeline.name: known.get(pipeline.name, PipelineState()) for pipeline in self._pipelines}
+        states = {name: known.get(name, PipelineState()) for name in self._served}
         self._forget_overcome(states)
         blocked = self._blocked()
         return Finish(
@@ -117,24 +138,102 @@ class Loader:
             if not lane_has_begun(pipeline, lane, states.get(pipeline.name))
         ]
 
+    # ---------------------------------------------------------------------------------------------- pipelines
+
+    async def change(self, pipelines: Sequence[TargetPipeline], stop: Stop) -> None:
+        """From now on these pipelines are loaded; others are let go, each after the event it is at.
+
+        One whose definition has changed is let go and begun anew.
+        """
+        wanted = {pipeline.name: pipeline for pipeline in pipelines}
+        gone = [known for known in self._served.values() if wanted.get(known.name) != known]
+        begun = [pipeline for pipeline in pipelines if pipeline not in self._served.values()]
+
+        async def replace(known: TargetPipeline) -> None:
+            await self._let_go(known)
+            if known.name in wanted and not stop.requested:
+                self._begin(wanted[known.name], stop)
+
+        names = {known.name for known in gone}
+        for pipeline in begun:
+            if pipeline.name not in names:
+                self._begin(pipeline, stop)
+        await asyncio.gather(*(replace(known) for known in gone))
+
+    def tell_of_configuration(self, trouble: str | None) -> None:
+        """Shows why the configuration file is not in force, until it is."""
+        self._troubles.set([PROCESS], CONFIGURATION, trouble)
+
+    def _begin(self, pipeline: TargetPipeline, stop: Stop) -> None:
+        if self._use_case is not None:
+            self._slots.join(pipeline, self._use_case(pipeline))
+        self._served[pipeline.name] = pipeline
+        self._discovering[pipeline.name] = asyncio.create_task(self._discover(pipeline, stop))
+
+    async def _let_go(self, pipeline: TargetPipeline) -> None:
+        if (discovering := self._discovering.pop(pipeline.name, None)) is not None:
+            await _ended([discovering])
+        self._rotation.drop(ref for ref in self._rotation.lanes if ref[0] == pipeline)
+        await self._slots.leave(pipeline)
+        await self._feed.let_go(pipeline)
+        async with self._telling:  # else a look that is under way would speak of it once more
+            del self._served[pipeline.name]
+            self._seen = {ref: place for ref, place in self._seen.items() if ref[0] != pipeline}
+            self._troubles.forget(pipeline.name)
+            if self._claims is not None:
+                self._claims.forget(pipeline)
+        _log.info("pipeline_let_go", pipeline=pipeline.name)
+
+    async def _end_discovering(self, stop: Stop) -> None:
+        try:
+            await stop.wait()
+        finally:
+            await _ended(self._discovering.values())
+
     # -------------------------------------------------------------------------------------------------- lanes
 
     async def _discover(self, pipeline: TargetPipeline, stop: Stop) -> None:
         """Finds the pipeline's lanes and declares their consumers, now and from time to time."""
         backoff = Backoff(first_seconds=0.2, cap_seconds=2.0)
-        while not stop.requested:
+        mine = asyncio.current_task()
+        while not stop.requested and self._discovering.get(pipeline.name) is mine:
+            lost = self._lost
             try:
-                lanes = await self._feed.discover(pipeline)
+                lanes = await self._lanes(pipeline)
             except QupersyncError as error:
                 if self._troubles.reason(pipeline.name, STREAM) is None:
                     _log.warning("stream_unavailable", pipeline=pipeline.name, error=error)
                 self._troubles.set([pipeline.name], STREAM, describe(error))
                 await stop.wait(backoff.next())
                 continue
+            except Exception:  # noqa: BLE001  # a defect here must not leave the pipeline without its lanes
+                _log.exception("lanes_not_found", pipeline=pipeline.name)
+                await stop.wait(_DISCOVER_SECONDS)
+                continue
             backoff.reset()
             self._troubles.set([pipeline.name], STREAM, None)
             self._rotation.add((pipeline, lane) for lane in lanes)
-            await stop.wait(_DISCOVER_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_DISCOVER_SECONDS):
+                    await lost.wait()
+
+    async def _lanes(self, pipeline: TargetPipeline) -> frozenset[Lane]:
+        """The lanes there are, with their consumers declared, and begun again where the target was lost."""
+        found = await self._feed.discover(pipeline)
+        if self._claims is None:
+            return found
+        await self._has_looked.wait()  # whether or not the target has answered
+        if self._states is None:
+            return found
+        state = self._states.get(pipeline.name)
+        await self._claims.begin_again_where_lost(pipeline, found, state)
+        kept = await self._claims.end_where_left(pipeline, found, state)
+        left = [ref for ref in self._rotation.lanes if ref[0] == pipeline and ref[1] not in kept]
+        self._rotation.drop(left)
+        self._slots.forget(left)
+        for _, lane in left:
+            self._troubles.set([pipeline.name], lane_place(lane), None)
+        return found
 
     # ------------------------------------------------------------------------------------------------- telling
 
@@ -142,33 +241,53 @@ class Loader:
         """Reports until cancelled; what cannot be told now is told with the next beat."""
         while True:
             try:
-                await self._beat()
+                async with self._telling:
+                    await self._beat()
             except Exception:  # noqa: BLE001  # a defect in telling must not end the loading
                 _log.exception("report_failed")
+            self._has_looked.set()
             await asyncio.sleep(_BEAT_MIN_SECONDS)
             await self._troubles.changed(HEARTBEAT_SECONDS - _BEAT_MIN_SECONDS)
 
     async def _beat(self) -> None:
-        names = [pipeline.name for pipeline in self._pipelines]
+        names = list(self._served)
         states: dict[PipelineName, PipelineState] | None = None
         try:
             async with asyncio.timeout(HEARTBEAT_SECONDS):
                 known = await self._target.states(self._group)
             states = {name: known[name] for name in names if name in known}
         except QupersyncError as error:
+            self._states = None
             self._troubles.set(names, STATE, describe(error))
         except TimeoutError:
+            self._states = None
             self._troubles.set(names, STATE, f"it did not answer within {HEARTBEAT_SECONDS:g} s")
         else:
+            self._look_for_losses(known)
+            self._states = known  # also of pipelines that are yet to join
             self._troubles.set(names, STATE, None)
             self._forget_overcome(states)
+        self._has_looked.set()
         try:
             await self._reporter.report(states)
             if states is not None:
                 await self._baselines.look(self._rotation.lanes, states, self._slots.awaited)
-                await self._parked.look(self._pipelines, states)
+                if self._served:
+                    await self._parked.look(list(self._served.values()), states)
         except QupersyncError as error:
             _log.debug("progress_not_told", error=error)
+
+    def _look_for_losses(self, states: Mapping[PipelineName, PipelineState]) -> None:
+        """A target that has lost what it knew, or may have, makes us look for lanes at once: claims begin again."""
+        before = self._states
+        lost = [
+            name
+            for name, state in (before or {}).items()
+            if state.watermarks and not states.get(name, PipelineState()).watermarks
+        ]
+        if lost or (before is None and self._has_looked.is_set()):
+            self._lost.set()
+            self._lost = asyncio.Event()
 
     def _forget_overcome(self, states: Mapping[PipelineName, PipelineState]) -> None:
         """A lane that has moved on, in whichever process, or that its log no longer has, left its trouble behind."""
@@ -207,7 +326,7 @@ class Loader:
 
     async def _drained(self) -> bool:
         found = {ref[0].name for ref in self._rotation.lanes}
-        if any(pipeline.name not in found for pipeline in self._pipelines):
+        if any(name not in found for name in self._served):
             return False
         for ref in self._rotation.lanes:
             if not await self._is_done(ref):
@@ -233,3 +352,10 @@ class Loader:
             if stuck and reason is not None:
                 blocked[ref] = f"{pipeline.name}, {reason}"
         return blocked
+
+
+async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+    ending = list(tasks)
+    for task in ending:
+        task.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)

@@ -25,6 +25,7 @@ class Cause(StrEnum):
     RESENT = "resent"
     STALLED = "stalled"
     FORKED = "forked"
+    PASSED_OVER = "passed_over"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from qupersync_shared.runtime.logs import get_logger
 KEEP_DAYS: Final = 30
 ASK_AGAIN: Final = timedelta(seconds=30)
 TIDY_EVERY: Final = timedelta(hours=1)
+TIDY_LETTERS_EVERY: Final = timedelta(minutes=1)  # those of lanes that are no more are settled by tidying alone
 _KEY_BYTES_MAX: Final = 400_000  # a request must fit into one message, whatever the server's limit
 _SPACE: Final = uuid5(NAMESPACE_URL, "qupersync.cmd.reread")
 
@@ -40,7 +41,8 @@ class ParkedKeeper:
     async def look(self, pipelines: Sequence[TargetPipeline], states: Mapping[PipelineName, PipelineState]) -> None:
         """One look at all pipelines; DatabaseUnavailableError where the target cannot take part."""
         now = self._clock.now()
-        if self._tidied is None or abs(now - self._tidied) >= TIDY_EVERY:
+        letters = any(states[p.name].parked.dead_letters for p in pipelines if p.name in states)
+        if self._tidied is None or abs(now - self._tidied) >= (TIDY_LETTERS_EVERY if letters else TIDY_EVERY):
             await self._target.tidy(pipelines, keep_days=KEEP_DAYS)
             self._tidied = now
         asking = [

@@ -7,6 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 from qupersync_loader.application.content import Batch
+from qupersync_loader.domain.events import EventFacts
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_loader.domain.watermark import SnapshotSeen, Watermark
 from qupersync_shared.contracts.commands import ForkReport, RereadRequest, ResendReply, ResendRequest, SnapshotRequest
@@ -95,6 +96,8 @@ class TargetWork(Protocol):
     ) -> Letters:
         """Resolves the lane's dead letters that were redriven, and those from before the snapshot if it is over and
         none of its own pages is parked or was discarded. Sources that forget (`deletes: keep`) do not say it again.
+
+        Redriven letters of a log with another number of lanes are resolved by the last lane that applies the page.
         """
         ...
 
@@ -190,6 +193,14 @@ class Target(Protocol):
 # --- stream ----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineAhead:
+    """The first page of a snapshot that stands further on a lane, and the fingerprint of its columns."""
+
+    event: EventFacts
+    fingerprint: str
+
+
 class Delivery(Protocol):
     """One delivery of one message; exactly one of `ack` and `nak` ends it.
 
@@ -213,6 +224,13 @@ class Delivery(Protocol):
 
     async def in_progress(self) -> None:
         """The work goes on: the ack wait begins anew."""
+        ...
+
+    async def baselines_ahead(self) -> Sequence[BaselineAhead]:
+        """Where the lane could begin behind this message: the last such page of each fingerprint, in their order.
+
+        What stands far ahead may be seen by a later look only. StreamUnavailableError where none can be taken.
+        """
         ...
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from qupersync_loader.application.rotation import LaneRef, Rotation
@@ -18,6 +19,8 @@ WATCH_SECONDS: Final = 4.0
 LOOK_SECONDS: Final = 30.0
 _RETRY_SECONDS: Final = 1.0
 _SLOT_SECONDS: Final = 1.0
+# The server waits so long with its no; a yes comes at once.
+_READY_SECONDS: Final = 0.005
 
 _log = get_logger(__name__)
 
@@ -52,7 +55,7 @@ class QuietLanes:
         self._watch_seconds = watch_seconds
         self._look_seconds = look_seconds
         self._returned = asyncio.Event()
-        self._watching: set[asyncio.Task[None]] = set()
+        self._watching: dict[asyncio.Task[None], LaneRef] = {}
 
     @property
     def count(self) -> int:
@@ -62,8 +65,14 @@ class QuietLanes:
     def watch(self, ref: LaneRef) -> None:
         """Takes the lane from its slot; it is given back to the rotation when it has news, or is due for a look."""
         task = asyncio.create_task(self._watch(ref), name=f"watch-{ref[0].name}-{ref[1]}")
-        self._watching.add(task)
-        task.add_done_callback(self._watching.discard)
+        self._watching[task] = ref
+        task.add_done_callback(lambda done: self._watching.pop(done, None))
+
+    async def ready(self, refs: Sequence[LaneRef]) -> list[bool]:
+        """Which of these lanes have something to fetch right now; all are asked at once."""
+        asked = (self._news.news(*ref, wait_seconds=_READY_SECONDS) for ref in refs)
+        # One that cannot be asked counts as ready: whoever fetches has the words for it.
+        return [answer is not False for answer in await asyncio.gather(*asked, return_exceptions=True)]
 
     async def wait(self, stop: Stop) -> None:
         """Until a lane is given back or the stop is requested, at most a moment."""
@@ -75,10 +84,11 @@ class QuietLanes:
 
     async def close(self) -> None:
         """Gives every lane back; nothing is watched any more."""
-        watching = list(self._watching)
-        for task in watching:
-            task.cancel()
-        await asyncio.gather(*watching, return_exceptions=True)
+        await _end(self._watching)
+
+    async def leave(self, pipeline: TargetPipeline) -> None:
+        """Gives the pipeline's lanes back; they are not watched any more."""
+        await _end([task for task, ref in self._watching.items() if ref[0] == pipeline])
 
     async def _watch(self, ref: LaneRef) -> None:
         busy = False
@@ -94,3 +104,10 @@ class QuietLanes:
         finally:
             self._rotation.give_back(ref, busy=busy)
             self._returned.set()
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    ending = list(tasks)
+    for task in ending:
+        task.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)

@@ -27,6 +27,7 @@ class Rotation:
             raise ValueError("there must be a slot")
         self._slots = slots
         self._known: set[LaneRef] = set()
+        self._waiting: set[LaneRef] = set()
         self._busy: deque[LaneRef] = deque()
         self._idle: deque[LaneRef] = deque()
         self._busy_last = False
@@ -46,7 +47,20 @@ class Rotation:
         for lane in lanes:
             if lane not in self._known:
                 self._known.add(lane)
+                self._waiting.add(lane)
                 self._idle.append(lane)
+
+    def knows(self, lane: LaneRef) -> bool:
+        """Whether the lane is one of those that are served."""
+        return lane in self._known
+
+    def drop(self, lanes: Iterable[LaneRef]) -> None:
+        """These lanes are not served any more; those that are being served at the moment do not come back."""
+        gone = set(lanes)
+        self._known -= gone
+        self._waiting -= gone
+        self._busy = deque(lane for lane in self._busy if lane not in gone)
+        self._idle = deque(lane for lane in self._idle if lane not in gone)
 
     def take(self) -> LaneRef | None:
         """The lane whose turn it is; None while every lane is being served."""
@@ -55,11 +69,16 @@ class Rotation:
         if not queue:
             return None
         self._busy_last = busy
-        return queue.popleft()
+        lane = queue.popleft()
+        self._waiting.discard(lane)
+        return lane
 
     def give_back(self, lane: LaneRef, *, busy: bool) -> None:
         """The lane's turn has ended; `busy` if it has more to apply."""
-        (self._busy if busy else self._idle).append(lane)
+        # One that was dropped and added again while it was being served waits for its turn already.
+        if lane in self._known and lane not in self._waiting:
+            self._waiting.add(lane)
+            (self._busy if busy else self._idle).append(lane)
 
     @property
     def wait_seconds(self) -> float:

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from qupersync_loader.application.apply_event import ApplyEvent
@@ -23,6 +24,7 @@ from qupersync_shared.runtime.retry import Backoff
 
 _BACKOFF_FIRST_SECONDS: Final = 0.2
 _NAK_SECONDS: Final = 1.0
+_ASKED_MAX: Final = 8
 _BACKOFF_CAP_SECONDS: Final = 2.0  # so that work goes on within seconds of a recovery
 
 _log = get_logger(__name__)
@@ -60,6 +62,30 @@ class Slots:
         self._troubles = troubles
         self._quiet = quiet
         self._prolong_seconds = ack_wait_seconds / 3
+        self._serving: set[LaneRef] = set()
+        self._turn_ended = asyncio.Event()
+
+    def join(self, pipeline: TargetPipeline, use_case: ApplyEvent) -> None:
+        """From now on the pipeline's lanes may be given to the rotation."""
+        self._use_cases[pipeline.name] = use_case
+
+    async def leave(self, pipeline: TargetPipeline) -> None:
+        """Returns when no slot is at the pipeline any more, each after the event it was at.
+
+        The pipeline's lanes have been taken out of the rotation before.
+        """
+        if self._quiet is not None:
+            await self._quiet.leave(pipeline)
+        while any(ref[0] == pipeline for ref in self._serving):
+            self._turn_ended.clear()
+            await self._turn_ended.wait()
+        self._use_cases.pop(pipeline.name, None)
+        self.forget(ref for ref in list(self.last) if ref[0] == pipeline)
+
+    def forget(self, lanes: Iterable[LaneRef]) -> None:
+        """These lanes are over; what they were last answered counts no more."""
+        for ref in lanes:
+            self.last.pop(ref, None)
 
     @property
     def awaited(self) -> dict[LaneRef, Log]:
@@ -79,6 +105,7 @@ class Slots:
                 if ref is None:
                     await self._until_one_is_free(stop)
                     continue
+                self._serving.add(ref)
                 busy, rests = False, False
                 try:
                     busy = await self._turn(ref, stop)
@@ -92,6 +119,8 @@ class Slots:
                     await stop.wait(backoff.next())
                 finally:
                     self._give_back(ref, busy=busy, rests=rests and not stop.requested)
+                    self._serving.discard(ref)
+                    self._turn_ended.set()
         finally:
             if self._quiet is not None:
                 await self._quiet.close()
@@ -104,7 +133,7 @@ class Slots:
 
     def _give_back(self, ref: LaneRef, *, busy: bool, rests: bool) -> None:
         """With fewer slots than lanes, those that rest are watched: slots are for lanes with something to load."""
-        if self._quiet is not None and rests and self._rotation.crowded:
+        if self._quiet is not None and rests and self._rotation.crowded and self._rotation.knows(ref):
             self._quiet.watch(ref)
         else:
             self._rotation.give_back(ref, busy=busy)
@@ -124,7 +153,7 @@ class Slots:
         async with self._target.session(pipeline) as session:
             self._troubles.set(self._use_cases, TARGET, None)
             wait = self._rotation.wait_seconds
-            while not stop.requested:
+            while not stop.requested and self._rotation.knows(ref):
                 delivery = await self._feed.fetch(pipeline, lane, wait_seconds=wait)
                 self._troubles.set([pipeline.name], STREAM, None)
                 if delivery is None:
@@ -134,8 +163,20 @@ class Slots:
                 if isinstance(outcome, Nak):
                     return False  # the session may be broken, and the lane is blocked for a while
                 if time.monotonic() >= ends and self._rotation.crowded:
-                    return delivery.pending > 0
+                    if not delivery.pending or await self._another_waits():
+                        return delivery.pending > 0
+                    ends = time.monotonic() + self._rotation.quantum_seconds
         return True
+
+    async def _another_waits(self) -> bool:
+        """Whether it is worth leaving a lane that has more: lanes that other processes are at give us nothing."""
+        if self._quiet is None:
+            return True
+        found = list(islice(iter(self._rotation.take, None), _ASKED_MAX))
+        ready = await self._quiet.ready(found)
+        for ref, busy in zip(found, ready, strict=True):
+            self._give_back(ref, busy=busy, rests=not busy)
+        return any(ready)
 
     async def _handle(
         self, pipeline: TargetPipeline, lane: Lane, delivery: Delivery, session: TargetSession

@@ -9,6 +9,8 @@ from qupersync_shared.kernel.ids import Lane, PipelineName
 TARGET: Final = "target"
 STATE: Final = "target state"
 STREAM: Final = "stream"
+CONFIGURATION: Final = "configuration"
+PROCESS: Final = PipelineName("")  # the process itself, in the place of a pipeline
 _SHOWN: Final = 3
 _SPOKEN: Final = {TARGET: "target", STATE: "target", STREAM: "stream"}
 
@@ -35,6 +37,12 @@ class Troubles:
                 self._reasons[key] = reason
             if changed:
                 self._changed.set()
+
+    def forget(self, pipeline: PipelineName) -> None:
+        """The pipeline is not served any more: whatever was said of it is over."""
+        for key in [key for key in self._reasons if key[0] == pipeline]:
+            del self._reasons[key]
+            self._changed.set()
 
     def reason(self, pipeline: PipelineName, place: str) -> str | None:
         return self._reasons.get((pipeline, place))

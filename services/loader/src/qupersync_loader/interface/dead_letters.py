@@ -12,7 +12,7 @@ import typer
 from qupersync_loader.application.content import open_event
 from qupersync_loader.application.redriving import redrive_of
 from qupersync_loader.infrastructure.postgres.parked import Letter
-from qupersync_loader.interface.parking import Parking, nobody_answers, opened
+from qupersync_loader.interface.parking import Parking, Redrive, opened
 from qupersync_loader.interface.quarantine import number
 from qupersync_shared.contracts.commands import SnapshotRequest
 from qupersync_shared.contracts.envelope import BatchEnvelope
@@ -31,9 +31,10 @@ from qupersync_shared.runtime.cli.options import (
     YesOption,
 )
 from qupersync_shared.runtime.cli.probing import run
-from qupersync_shared.runtime.cli.quarantine import check_choice, chosen_words, known, shortened
-from qupersync_shared.runtime.cli.waiting import Marks, until_changed
+from qupersync_shared.runtime.cli.quarantine import check_choice, chosen_words, known, print_unread, shortened
+from qupersync_shared.runtime.cli.waiting import Deadline, Marks, until_changed
 from qupersync_shared.runtime.console import console, print_fields, print_json, print_plain, print_table
+from qupersync_shared.runtime.quarantine import Unread
 from qupersync_shared.runtime.settings import Configuration
 
 LIMIT: Final = 50
@@ -129,29 +130,33 @@ def _redrive(
     names = known(context, config, pipeline)
     check_choice(letter, names, everything=everything)
 
-    async def send(parking: Parking) -> tuple[int, int]:
+    async def send(parking: Parking) -> tuple[int, int, list[Unread]]:
         asked: dict[str, object] = {}
         snapshots: set[str] = set()
+        redrive, deadline = Redrive(parking.commands), Deadline(wait)
         async with aclosing(_chosen(parking, letter or [], names)) as chosen:
             async for one in chosen:
-                await _send(parking, one, snapshots)
+                await _send(parking, redrive, one, snapshots, deadline.left)
                 asked[str(one.id)] = None
         for name in sorted(snapshots):
             print_plain(console(), f"{name}: what was lost cannot be told from the rest, a snapshot was asked for")
         if wait is None or not asked:
-            return len(asked), 0
+            return len(asked), 0, []
 
         async def look() -> Marks:
             letters = await parking.content.named_letters([int(one) for one in asked])
-            return {str(one.id): one.resolution for one in letters}
+            unread = await redrive.unread()  # nothing will come of these: they are waited for no longer
+            return {str(one.id): one.resolution or unread.get(str(one.id)) for one in letters}
 
-        marks = await until_changed(look, asked, seconds=wait, what=f"{len(asked)} dead letters")
-        return len(asked), sum(one in marks and marks[one] is None for one in asked)
+        marks = await until_changed(look, asked, seconds=deadline.left or 0, what=f"{len(asked)} dead letters")
+        unread = [mark for mark in marks.values() if isinstance(mark, Unread)]
+        return len(asked), len(unread) + sum(one in marks and marks[one] is None for one in asked), unread
 
-    asked, left = run(_with(configuration(context, config), group, send))
+    asked, left, unread = run(_with(configuration(context, config), group, send))
     print_plain(console(), f"asked the source again for what {asked} dead letters said")
     if wait is not None:
         print_plain(console(), f"{asked - left} were made good, {left} wait")
+    print_unread(unread)
     if left:
         raise typer.Exit(EXIT_WRONG)
 
@@ -210,19 +215,17 @@ async def _chosen(parking: Parking, names: Sequence[str], pipelines: Sequence[st
             yield letter
 
 
-async def _send(parking: Parking, letter: Letter, snapshots: set[str]) -> None:
+async def _send(parking: Parking, redrive: Redrive, letter: Letter, snapshots: set[str], seconds: float | None) -> None:
     """Asks for the letter's part of the source, or once per pipeline for a snapshot."""
     envelope = BatchEnvelope.from_headers(dict(letter.headers))
     payload = await parking.content.payload(letter.id)
     request = redrive_of(envelope, payload, group=parking.group, keeps=letter.pipeline in parking.keeping)
     if request is not None:
-        if not await parking.commands.request_reread(request):
-            raise nobody_answers()
+        await redrive.reread(request, [str(letter.id)], seconds=seconds, whole=True)
     elif letter.pipeline not in snapshots:
         reason = f"an operator redrives dead letter {letter.id}, whose part of the source cannot be told"
         wish = SnapshotRequest(group=parking.group, pipeline=letter.pipeline, log=letter.log, reason=reason)
-        if not await parking.commands.request_snapshot(wish):
-            raise nobody_answers()
+        await redrive.snapshot(wish, seconds=seconds)
         snapshots.add(letter.pipeline)
 
 

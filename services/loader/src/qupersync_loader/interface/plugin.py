@@ -1,9 +1,9 @@
-"""What the loader contributes to the `qupersync` command: dead letters, quarantine, checks, its part of the status."""
+"""What the loader contributes to the `qupersync` command: commands, quarantine, checks, its part of the status."""
 
 import typer
 
+from qupersync_loader.interface import dead_letters, rebuild, replay
 from qupersync_loader.interface.checks import loader_checks
-from qupersync_loader.interface.dead_letters import add_commands
 from qupersync_loader.interface.quarantine import target_quarantine
 from qupersync_loader.interface.status import loader_status
 from qupersync_shared.runtime.plugins import Plugin
@@ -11,7 +11,9 @@ from qupersync_shared.runtime.plugins import Plugin
 
 def register(app: typer.Typer) -> None:
     """Adds this service's sub-commands."""
-    add_commands(app)
+    dead_letters.add_commands(app)
+    rebuild.add_command(app)
+    replay.add_command(app)
 
 
 plugin = Plugin(

@@ -1,16 +1,16 @@
 """The loader's part of `qupersync quarantine`: rows that the target refused."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from qupersync_loader.application.parked import key_lists
 from qupersync_loader.infrastructure.postgres.parked import RefusedRow
-from qupersync_loader.interface.parking import Parking, nobody_answers, opened
+from qupersync_loader.interface.parking import Parking, Redrive, opened
 from qupersync_shared.contracts.commands import RereadRequest
 from qupersync_shared.kernel.errors import ConfigurationError
 from qupersync_shared.kernel.ids import uuid7
-from qupersync_shared.runtime.quarantine import QuarantinedRow, QuarantinePage, Side
+from qupersync_shared.runtime.quarantine import QuarantinedRow, QuarantinePage, Side, Unread
 from qupersync_shared.runtime.settings import Configuration
 
 
@@ -21,6 +21,7 @@ class TargetQuarantine:
 
     def __init__(self, parking: Parking) -> None:
         self._parking = parking
+        self._redrive = Redrive(parking.commands)
 
     async def list(self, *, pipelines: Sequence[str], resolved: bool, after: str | None, limit: int) -> QuarantinePage:
         begin = number(after) if after is not None else 0
@@ -30,7 +31,7 @@ class TargetQuarantine:
     async def show(self, ids: Sequence[str]) -> Sequence[QuarantinedRow]:
         return [_row(row) for row in await self._parking.content.named_rows([number(one) for one in ids])]
 
-    async def redrive(self, ids: Sequence[str]) -> Sequence[str]:
+    async def redrive(self, ids: Sequence[str], *, seconds: float | None = None) -> Sequence[str]:
         found = await self._parking.content.named_rows([number(one) for one in ids])
         waiting = [row for row in found if row.resolution is None]
         for pipeline in sorted({row.pipeline for row in waiting}):
@@ -43,9 +44,11 @@ class TargetQuarantine:
                     reason="an operator redrives rows in quarantine",
                     keys=tuple(part.values()),
                 )
-                if not await self._parking.commands.request_reread(request):
-                    raise nobody_answers()
+                await self._redrive.reread(request, [str(row) for row in part], seconds=seconds)
         return [str(row.id) for row in waiting]
+
+    async def unread(self) -> Mapping[str, Unread]:
+        return await self._redrive.unread()
 
     async def discard(self, ids: Sequence[str]) -> Sequence[str]:
         return [str(row) for row in await self._parking.content.discard_rows([number(one) for one in ids])]

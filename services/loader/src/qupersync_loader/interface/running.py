@@ -1,31 +1,65 @@
 """`qupersync-loader run`: one process, until a signal, or until everything there is has been loaded."""
 
+import asyncio
+import contextlib
 import sys
+from collections.abc import Sequence
+from typing import Final
 
 from qupersync_loader.application.loader import Finish
 from qupersync_loader.bootstrap import workshop
-from qupersync_loader.settings import LoaderSettings
+from qupersync_loader.settings import LoaderSettings, loader_settings
+from qupersync_shared.runtime.configuration_file import ConfigurationFile, still_there
 from qupersync_shared.runtime.lifecycle import Stop
 from qupersync_shared.runtime.logs import get_logger
 from qupersync_shared.runtime.quarantine import parked_reason
+from qupersync_shared.runtime.settings import Configuration
+
+_SECTIONS: Final = ("nats", "target", "loader")
 
 _log = get_logger(__name__)
 
 
-async def run_process(settings: LoaderSettings, stop: Stop, *, until_drained: bool) -> int:
-    """The exit code: 0 after an orderly end; 1 when, after a drained run, something still waits for a person."""
-    names = [pipeline.name for pipeline in settings.pipelines]
-    _log.info("loader_starts", group=settings.group, pipelines=names, slots=settings.slots)
+async def run_process(file: ConfigurationFile, stop: Stop, *, group: str | None, only: Sequence[str]) -> int:
+    """Loads until a signal, by what the configuration file says of pipelines then; the exit code."""
+
+    def chosen(configuration: Configuration) -> LoaderSettings:
+        return loader_settings(configuration, group=group, only=still_there(only, configuration), path=str(file.path))
+
+    settings = loader_settings(file.in_force, group=group, only=only, path=str(file.path))
+    _tell_of_start(settings)
     async with workshop(settings) as loader:
-        if not until_drained:
+
+        async def take(configuration: Configuration) -> None:
+            await loader.change(chosen(configuration).pipelines, stop)
+
+        following = asyncio.create_task(
+            file.follow(sections=_SECTIONS, check=chosen, take=take, tell=loader.tell_of_configuration)
+        )
+        try:
             await loader.run(stop)
-            return 0
+        finally:
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
+    return 0
+
+
+async def run_until_drained(settings: LoaderSettings, stop: Stop) -> int:
+    """Loads what there is: 0, or 1 when something still waits for a person."""
+    _tell_of_start(settings)
+    async with workshop(settings) as loader:
         finish = await loader.run_until_drained(stop)
     if finish.clean:
         return 0
     for line in report(finish):
         sys.stderr.write(f"{line}\n")
     return 1
+
+
+def _tell_of_start(settings: LoaderSettings) -> None:
+    names = [pipeline.name for pipeline in settings.pipelines]
+    _log.info("loader_starts", group=settings.group, pipelines=names, slots=settings.slots)
 
 
 def report(finish: Finish) -> list[str]:

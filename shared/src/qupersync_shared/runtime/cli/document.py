@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from qupersync_shared.contracts.envelope import BatchEnvelope
 from qupersync_shared.contracts.places import StreamPlaces
 from qupersync_shared.contracts.progress import STALE_SECONDS, LaneProgress
 from qupersync_shared.runtime.cli.nats_status import NatsFacts, Process, StreamFacts, alive, plain
@@ -187,6 +188,7 @@ def _fragment(
     at: datetime,
     places: StreamPlaces | None,
 ) -> dict[str, Any]:
+    progress = [entry for entry in progress if not _has_left(entry, progress)]
     reasons = list(troubles)
     if stream is None:
         reasons.append("its stream is not declared (run `qupersync-extractor migrate`)")
@@ -203,7 +205,7 @@ def _fragment(
     groups: dict[int, list[LaneProgress]] = {}
     for entry in progress:
         groups.setdefault(entry.lane, []).append(entry)
-    numbers = sorted({*published, *groups})
+    numbers = sorted(lane for lane in {*published, *groups} if lane in groups or not _is_over(lane, published))
     lanes = [_lane(number, published, groups.get(number, [])) for number in numbers]
     waiting = [lane["waiting_events"] for lane in lanes if lane["waiting_events"] is not None]
     return {
@@ -214,6 +216,18 @@ def _fragment(
         "stream": _stream(stream, places) if stream else None,
         "lag": {"stream_events": max(waiting, default=None), "freshness_seconds": _freshness(progress, at)},
     }
+
+
+def _has_left(entry: LaneProgress, progress: Sequence[LaneProgress]) -> bool:
+    """Whether the group has gone on to a log without this lane: what it once said of it is no news."""
+    newest = max((other for other in progress if other.group == entry.group), key=lambda other: other.log)
+    return entry.log < newest.log and entry.lane >= newest.lanes
+
+
+def _is_over(lane: int, published: Mapping[int, BatchEnvelope]) -> bool:
+    """Whether the stream has gone on to a log without this lane; its old events are purged with the next snapshot."""
+    newest = max(published.values(), key=lambda envelope: envelope.log)
+    return lane in published and published[lane].log < newest.log and lane >= newest.lanes
 
 
 def _stream(stream: StreamFacts, places: StreamPlaces | None) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from qupersync_shared.runtime.cli.options import (
     YesOption,
 )
 from qupersync_shared.runtime.cli.probing import run
-from qupersync_shared.runtime.cli.waiting import Marks, until_changed
+from qupersync_shared.runtime.cli.waiting import Deadline, Marks, until_changed
 from qupersync_shared.runtime.console import console, print_fields, print_json, print_plain, print_table
 from qupersync_shared.runtime.logs import describe
 from qupersync_shared.runtime.plugins import Plugin
@@ -34,6 +34,7 @@ from qupersync_shared.runtime.quarantine import (
     QuarantinePage,
     QuarantineStore,
     Side,
+    Unread,
 )
 from qupersync_shared.runtime.settings import Configuration
 
@@ -42,6 +43,7 @@ __all__ = ["OpenQuarantine", "QuarantinePage", "QuarantineStore", "QuarantinedRo
 LIMIT: Final = 50
 _AT_ONCE: Final = 500
 _CELL: Final = 100
+_REASONS: Final = 5
 
 RowsArgument = Annotated[list[str] | None, typer.Argument(help="Rows, as `list` names them: target-17.")]
 
@@ -127,13 +129,14 @@ def _redrive(
     """Have rows read again from the source: what loads, or is gone there, leaves the quarantine."""
     names = known(context, config, pipeline)
     check_choice(row, names, everything=everything)
-    asked, marks = run(_sent_again(_Quarantines(context, config, group), row or [], names, wait))
+    asked, marks, unread = run(_sent_again(_Quarantines(context, config, group), row or [], names, wait))
     print_plain(console(), f"asked the source for {asked} rows again")
     if wait is None:
         return
     ended = sum(mark is None or mark[0] is not None for mark in marks.values())
     refused = sum(mark is not None and mark[0] is None and mark[1] for mark in marks.values())
     print_plain(console(), f"{ended} left the quarantine, {refused} were refused again, {asked - ended - refused} wait")
+    print_unread([unread[name] for name, mark in marks.items() if mark == (None, 0) and name in unread])
     if ended < asked:
         raise typer.Exit(EXIT_WRONG)
 
@@ -155,7 +158,10 @@ def _discard(
 
     async def discard() -> int:
         count = 0
-        async with aclosing(_chosen(_Quarantines(context, config, group), row or [], names)) as chosen:
+        async with (
+            _Quarantines(context, config, group).opened(*_sides(row or [])) as stores,
+            aclosing(_chosen(stores, row or [], names)) as chosen,
+        ):
             async for store, ids in chosen:
                 count += len(await store.discard(ids))
         return count
@@ -222,29 +228,33 @@ async def _listed(
     return rows, failures, more
 
 
+def _sides(names: Sequence[str]) -> set[Side]:
+    """Where the rows named are kept; nowhere in particular if none is named."""
+    return {side for side, _ in map(_parsed, names)}
+
+
 async def _chosen(
-    quarantines: _Quarantines, names: Sequence[str], pipelines: Sequence[str]
+    stores: Sequence[QuarantineStore], names: Sequence[str], pipelines: Sequence[str]
 ) -> AsyncGenerator[tuple[QuarantineStore, list[str]], None]:
     """The rows named, else all that wait in these pipelines (none named: in all), some hundreds at a time."""
     by_side: dict[Side, list[str]] = {}
     for side, row in map(_parsed, names):
         by_side.setdefault(side, []).append(row)
-    async with quarantines.opened(*by_side) as stores:
-        for store in stores if names else ():
-            await _check_known(store, by_side[store.side])
-        for store in stores:
-            if names:
-                rows = by_side[store.side]
-                for start in range(0, len(rows), _AT_ONCE):
-                    yield store, rows[start : start + _AT_ONCE]
-                continue
-            after = None
-            while True:
-                page = await store.list(pipelines=pipelines, resolved=False, after=after, limit=_AT_ONCE)
-                if not page.rows:
-                    break
-                after = page.rows[-1].id
-                yield store, [row.id for row in page.rows]
+    for store in stores if names else ():
+        await _check_known(store, by_side[store.side])
+    for store in stores:
+        if names:
+            rows = by_side[store.side]
+            for start in range(0, len(rows), _AT_ONCE):
+                yield store, rows[start : start + _AT_ONCE]
+            continue
+        after = None
+        while True:
+            page = await store.list(pipelines=pipelines, resolved=False, after=after, limit=_AT_ONCE)
+            if not page.rows:
+                break
+            after = page.rows[-1].id
+            yield store, [row.id for row in page.rows]
 
 
 async def _check_known(store: QuarantineStore, ids: Sequence[str]) -> None:
@@ -262,32 +272,41 @@ def _no_row(name: str) -> QupersyncError:
 
 async def _sent_again(
     quarantines: _Quarantines, names: Sequence[str], pipelines: Sequence[str], wait: float | None
-) -> tuple[int, dict[str, "_Mark | None"]]:
-    """How many rows were asked for again, and how each of them stands after the wait."""
+) -> tuple[int, dict[str, "_Mark | None"], dict[str, Unread]]:
+    """How many rows were asked for again, how each of them stands after the wait, and which cannot be read."""
     before: dict[str, _Mark] = {}
-    async with aclosing(_chosen(quarantines, names, pipelines)) as chosen:
-        async for store, ids in chosen:
-            marks = await _marks(store, ids)
-            asked = [f"{store.side}-{row}" for row in await store.redrive(ids)]
-            before |= {name: marks[name] for name in asked if name in marks}
-    if wait is None or not before:
-        return len(before), {}
+    unread: dict[str, Unread] = {}
+    deadline = Deadline(wait)
+    async with quarantines.opened(*_sides(names)) as stores:
+        async with aclosing(_chosen(stores, names, pipelines)) as chosen:
+            async for store, ids in chosen:
+                marks = await _marks(store, ids)
+                asked = [f"{store.side}-{row}" for row in await store.redrive(ids, seconds=deadline.left)]
+                before |= {name: marks[name] for name in asked if name in marks}
+        if wait is None or not before:
+            return len(before), {}, {}
+        after: dict[str, object] = {}
 
-    async def look() -> Marks:
-        found: dict[str, object] = {}
-        async with quarantines.opened(*{_parsed(name)[0] for name in before}) as stores:
+        async def look() -> Marks:
             for store in stores:
                 rows = [row for side, row in map(_parsed, before) if side == store.side]
                 for start in range(0, len(rows), _AT_ONCE):
-                    found |= await _marks(store, rows[start : start + _AT_ONCE])
-        return found
+                    part = rows[start : start + _AT_ONCE]
+                    for row in part:
+                        after.pop(f"{store.side}-{row}", None)
+                    after.update(await _marks(store, part))
+                if rows:
+                    unread.update({f"{store.side}-{row}": why for row, why in (await store.unread()).items()})
+            # Nothing will come of rows that cannot be read: they are waited for no longer.
+            final = {name: why for name, why in unread.items() if why.final and after.get(name) == before.get(name)}
+            return {**after, **final}
 
-    after = await until_changed(look, before, seconds=wait, what=f"{len(before)} rows")
+        await until_changed(look, before, seconds=deadline.left or 0, what=f"{len(before)} rows")
     ended: dict[str, _Mark | None] = {}
     for name, (_, times) in before.items():
         mark = after.get(name)
         ended[name] = (mark[0], mark[1] - times) if isinstance(mark, tuple) else None
-    return len(before), ended
+    return len(before), ended, unread
 
 
 _Mark = tuple[str | None, int]
@@ -326,6 +345,12 @@ def chosen_words(named: Sequence[str] | None, pipelines: Sequence[str]) -> str:
     if named:
         return ", ".join(named)
     return f"all of {', '.join(pipelines)}" if pipelines else "all there is"
+
+
+def print_unread(reasons: Sequence[Unread]) -> None:
+    """Why nothing has come of what still waits, as far as the extractor said."""
+    for reason in sorted({one.reason for one in reasons})[:_REASONS]:
+        print_plain(console(), f"not read again: {reason}")
 
 
 def shortened(text: str) -> str:

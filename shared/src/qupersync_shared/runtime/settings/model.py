@@ -109,6 +109,7 @@ class ExtractorSection(Section):
     event_bytes_max: Size = Field(default=900_000, ge=16_384)
     page_bytes_max: Size = Field(default=64 << 20, ge=1 << 20)
     memory_max: Size = Field(default=128 << 20, ge=1 << 20)
+    runs_kept: Duration = Field(default=timedelta(days=90), ge=timedelta(seconds=10))
 
 
 class LoaderSection(Section):

@@ -10,6 +10,7 @@ from qupersync_extractor.domain.retention import SeenEvent
 from qupersync_extractor.infrastructure.jetstream.stream import own_envelope
 from qupersync_shared.contracts.envelope import BatchEnvelope
 from qupersync_shared.contracts.subjects import lane_subject, stream_name
+from qupersync_shared.kernel.errors import StreamUnavailableError
 from qupersync_shared.kernel.ids import GroupName, Lane, Log, PipelineName, SnapshotId, StreamSequence
 from qupersync_shared.runtime.bucket import moment
 from qupersync_shared.runtime.jetstream import NO_MESSAGE, Connection, translated
@@ -43,7 +44,14 @@ class JetStreamRetention:
         found: dict[Lane, StreamSequence] = {}
         async with reading(js, pipeline, newest_of_each_lane=True, headers_only=True) as (stream, waiting):
             left = waiting
-            while left > 0 and (messages := await stream.next(min(left, _BATCH), seconds=_SECONDS)):
+            while left > 0:
+                messages = await stream.next(min(left, _BATCH), seconds=_SECONDS)
+                if not messages:
+                    # A lane that is left out would seem to have no last message to keep.
+                    raise StreamUnavailableError(
+                        f"{left} of {waiting} lanes of {stream_name(pipeline)} were not told in time",
+                        cure="Look at the NATS server and the network; the stream is looked at again soon",
+                    )
                 left -= len(messages)
                 for message in messages:
                     if message.lane is not None:

@@ -73,10 +73,11 @@ class MemoryRelayCursors:
         await self._store.ring({pipeline})
         return row.cursor.generation
 
-    async def release(self, owner: str) -> None:
+    async def release(self, owner: str, pipeline: PipelineName | None = None) -> None:
         self._store.check()
         for row in self._held(owner):
-            row.lease = None
+            if pipeline in (None, row.cursor.pipeline):
+                row.lease = None
 
     def _held(self, owner: str) -> list[CursorRow]:
         return [row for row in self._store.cursors.values() if row.lease is not None and row.lease.owner == owner]

@@ -45,6 +45,7 @@ class MemoryRereads:
             waiting=len(waiting),
             refused=sum(row.reread.done and row.reread.refused is not None for row in mine),
             oldest=min((row.requested_at for row in waiting), default=None),
+            unreadable=_last_refused(mine),
         )
 
     async def forget(self, *, older_than: timedelta) -> int:
@@ -54,6 +55,11 @@ class MemoryRereads:
         for id_ in old:
             del self._store.rereads[id_]
         return len(old)
+
+
+def _last_refused(rows: Sequence[RereadRow]) -> str | None:
+    ended = [(row.done_at, row.reread) for row in rows if row.done_at is not None]
+    return max(ended, key=lambda one: one[0])[1].refused if ended else None
 
 
 def waiting_of(store: MemoryStore, pipeline: PipelineName) -> list[Reread]:

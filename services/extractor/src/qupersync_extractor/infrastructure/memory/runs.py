@@ -1,9 +1,10 @@
 """The history of runs in memory."""
 
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from qupersync_extractor.application.runs import INTERRUPTED, RunCounts, RunRecord
+from qupersync_extractor.application.runs import INTERRUPTED, KEPT_MAX, RunCounts, RunRecord
 from qupersync_extractor.infrastructure.memory.store import MemoryStore
 from qupersync_shared.kernel.ids import PipelineName, RunId
 
@@ -41,12 +42,17 @@ class MemoryRuns:
             found = [run for run in found if last is not None and _order(run) < _order(last)]
         return sorted(found, key=_order, reverse=True)[:limit]
 
-    async def forget(self, *, older_than: timedelta) -> int:
+    async def forget(self, *, older_than: timedelta, newest: int = KEPT_MAX) -> int:
         self._store.check()
         border = self._store.now() - older_than
-        old = [run.id for run in self._store.runs.values() if run.ended_at is not None and run.started_at < border]
-        for run in old:
-            del self._store.runs[run]
+        counts: Counter[PipelineName] = Counter()
+        old = []
+        for run in sorted(self._store.runs.values(), key=_order, reverse=True):
+            counts[run.pipeline] += 1
+            if run.ended_at is not None and (run.started_at < border or counts[run.pipeline] > newest):
+                old.append(run.id)
+        for id_ in old:
+            del self._store.runs[id_]
         return len(old)
 
 

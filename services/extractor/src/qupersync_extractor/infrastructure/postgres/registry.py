@@ -121,7 +121,7 @@ class PostgresRegistry:
         return {PipelineName(row.pipeline): Asked(run=row.run_requested, rereads=row.rereads) for row in rows}
 
     async def wait_for_request(self, seconds: float) -> None:
-        await self._signals.wait(REQUEST_CHANNEL, seconds)
+        await self._signals.named(REQUEST_CHANNEL, seconds)
 
     async def wish_snapshot(self, pipeline: PipelineName, *, reason: str, restart: bool) -> bool:
         async with self._transaction() as connection:

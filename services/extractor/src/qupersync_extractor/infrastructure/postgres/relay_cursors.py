@@ -66,8 +66,8 @@ class PostgresRelayCursors:
         )
         return Generation(rows[0].generation) if rows else None
 
-    async def release(self, owner: str) -> None:
-        await self._lease(statement("release_lanes"), owner=owner)
+    async def release(self, owner: str, pipeline: PipelineName | None = None) -> None:
+        await self._lease(statement("release_lanes"), owner=owner, pipeline=pipeline)
 
     async def _run(self, query: sa.Executable, **values: Any) -> list[Row]:
         return await _rows(self._engine, query, values)

@@ -7,6 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -23,6 +24,13 @@ WAITING_MAX: Final = 10_000
 _table: Final = tables.reread_request
 _now: Final = sa.func.clock_timestamp()
 _waiting: Final = _table.c.done_at.is_(None)
+# Of the one that ended last; NULL where it was read whole.
+_last_refused: Final = sa.type_coerce(
+    sa.func.array_agg(postgresql.aggregate_order_by(_table.c.refused, _table.c.done_at.desc(), _table.c.id)).filter(
+        _table.c.done_at.is_not(None)
+    ),
+    postgresql.ARRAY(sa.Text),
+)[1]
 _NOTIFY: Final = sa.text("SELECT pg_notify(:channel, :payload)")
 _KEYS: Final = "keys"
 
@@ -66,12 +74,15 @@ async def reread_counts(
             sa.func.count().filter(_waiting).label("waiting"),
             sa.func.count().filter(_table.c.done_at.is_not(None), _table.c.refused.is_not(None)).label("refused"),
             sa.func.min(_table.c.requested_at).filter(_waiting).label("oldest"),
+            _last_refused.label("unreadable"),
         )
         .where(_table.c.pipeline.in_(pipelines))
         .group_by(_table.c.pipeline)
     )
     return {
-        PipelineName(row.pipeline): RereadCounts(waiting=row.waiting, refused=row.refused, oldest=row.oldest)
+        PipelineName(row.pipeline): RereadCounts(
+            waiting=row.waiting, refused=row.refused, oldest=row.oldest, unreadable=row.unreadable
+        )
         for row in await connection.execute(query)
     }
 

@@ -6,9 +6,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from qupersync_extractor.application.runs import INTERRUPTED, RunCounts, RunRecord
+from qupersync_extractor.application.runs import INTERRUPTED, KEPT_MAX, RunCounts, RunRecord
 from qupersync_extractor.infrastructure.postgres import tables
 from qupersync_extractor.infrastructure.postgres.rows import Row, plain
+from qupersync_extractor.infrastructure.postgres.sql import statement
 from qupersync_shared.kernel.ids import PipelineName, RunId
 from qupersync_shared.runtime.database import translated
 
@@ -56,9 +57,10 @@ class PostgresRuns:
                 rows = (await connection.execute(query)).all()
         return [_run_of(row) for row in rows]
 
-    async def forget(self, *, older_than: timedelta) -> int:
+    async def forget(self, *, older_than: timedelta, newest: int = KEPT_MAX) -> int:
         old = (_table.c.ended_at.is_not(None), _table.c.started_at < _now - older_than)
-        return await self._count(sa.delete(_table).where(*old))
+        count = await self._count(sa.delete(_table).where(*old))
+        return count + await self._count(statement("surplus_runs").bindparams(newest=newest))
 
     async def _count(self, query: sa.Executable) -> int:
         with translated():

@@ -210,6 +210,9 @@ class MemoryWork:
         letters = [letter for letter in self._own.letters if letter.lane == self._lane]
         reread = [x for x in letters if x.event_id in redriven and x.lanes == envelope.lanes]
         resolved = self._resolve(reread, "reread")
+        if self._all_lanes_have(envelope):
+            left = [x for x in self._own.letters if x.event_id in redriven and x.lanes != envelope.lanes]
+            resolved += self._resolve(left, "reread")
         letters = [letter for letter in self._own.letters if letter.lane == self._lane]
         if over and snapshot is not None and not any(x.lacks and x.snapshot_id == snapshot.id for x in letters):
             before = (envelope.log, snapshot.first)
@@ -217,6 +220,19 @@ class MemoryWork:
             resolved += self._resolve(older, "snapshot")
         held = any(x.lane == self._lane and x.log == envelope.log and x.resolution is None for x in self._own.letters)
         return Letters(resolved=resolved, held=held)
+
+    def _all_lanes_have(self, envelope: BatchEnvelope) -> bool:
+        """Whether every lane has applied its event of the page, this one's included."""
+        page = (envelope.log, envelope.sequence)
+        others = [
+            mark
+            for lane, mark in self._own.watermarks.items()
+            if lane != self._lane and (mark.log, mark.lanes) == (envelope.log, envelope.lanes)
+            if mark.sequence >= envelope.sequence
+            if mark.snapshot is None or mark.snapshot.first <= envelope.sequence
+        ]
+        parked = any(letter.lacks and (letter.log, letter.sequence) == page for letter in self._own.letters)
+        return len(others) == envelope.lanes - 1 and not parked
 
     def _resolve(self, letters: list[Letter], resolution: str) -> int:
         waiting = {letter.event_id for letter in letters if letter.resolution is None}

@@ -36,7 +36,11 @@ class NatsCommands:
         return await self._ask(COMMAND_SNAPSHOT, request, Accepted) is not None
 
     async def request_reread(self, request: RereadRequest) -> bool:
-        return await self._ask(COMMAND_REREAD, request, Accepted) is not None
+        return await self.standing(request) is not None
+
+    async def standing(self, request: RereadRequest) -> Accepted | None:
+        """The answer to a reread, which tells of one that was asked for before what has come of it."""
+        return await self._ask(COMMAND_REREAD, request, Accepted)
 
     async def report_fork(self, report: ForkReport) -> bool:
         return await self._ask(COMMAND_FORK, report, Accepted) is not None

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import nats.errors
@@ -24,6 +25,7 @@ from nats.js.api import StreamInfo
 
 from qupersync_loader.application.ports import Backlog
 from qupersync_loader.domain.pipeline import TargetPipeline
+from qupersync_loader.infrastructure.nats.ahead import LanesAhead
 from qupersync_loader.infrastructure.nats.delivery import NatsDelivery
 from qupersync_shared.contracts.subjects import durable_name, lane_subject, stream_name, stream_subjects
 from qupersync_shared.kernel.errors import StreamUnavailableError
@@ -69,6 +71,7 @@ class NatsLaneFeed:
         self._control = control
         self._name = name
         self._ack_wait_seconds = ack_wait_seconds
+        self._ahead = LanesAhead(control)
         self._broker: NatsBroker | None = None
         self._starting = asyncio.Lock()
         self._subscribers: dict[tuple[str, Lane], Any] = {}
@@ -129,7 +132,7 @@ class NatsLaneFeed:
                 cure="Look at the NATS server and the network",
             ) from error
         if message is not None:
-            return NatsDelivery(message)
+            return NatsDelivery(message, partial(self._ahead.baselines, pipeline.name, lane))
         if time.monotonic() - began < wait_seconds * _QUICK:
             if await self._renew(pipeline, lane):
                 raise StreamUnavailableError(

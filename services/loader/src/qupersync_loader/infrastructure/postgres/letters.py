@@ -25,10 +25,30 @@ async def settle_letters(
     resolved = 0
     if redriven:
         status = await driver.execute(statement("letters_reread"), *names, envelope.lanes, list(redriven))
-        resolved += int(status.rpartition(" ")[2])
+        resolved += int(status.rpartition(" ")[2]) + await _settle_left(driver, pipeline, envelope, redriven)
     if snapshot is not None and snapshot.over and pipeline.deletes is not DeletePolicy.KEEP:
         status = await driver.execute(
             statement("letters_before"), *names, envelope.lanes, snapshot.id, envelope.log, snapshot.first
         )
         resolved += int(status.rpartition(" ")[2])
     return Letters(resolved=resolved, held=await driver.fetchval(statement("letters_hold"), *names, envelope.log))
+
+
+async def _settle_left(
+    driver: asyncpg.Connection, pipeline: TargetPipeline, envelope: BatchEnvelope, redriven: Collection[UUID]
+) -> int:
+    """Resolves letters from before a change of the number of lanes, with the last of all lanes; how many."""
+    names = (pipeline.group, pipeline.name)
+    found = await driver.fetch(statement("left_letters"), *names, envelope.lanes, list(redriven))
+    if not found:
+        return 0
+    status = await driver.execute(
+        statement("left_letters_reread"),
+        *names,
+        envelope.lane,
+        envelope.lanes,
+        envelope.log,
+        envelope.sequence,
+        [row["id"] for row in found],
+    )
+    return int(status.rpartition(" ")[2])

@@ -1,6 +1,8 @@
 """The quarantine inside an event's transaction: what goes in, and what resolves itself."""
 
+import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,26 +10,41 @@ import asyncpg
 
 from qupersync_loader.application.content import Batch
 from qupersync_loader.domain.pipeline import TargetPipeline
-from qupersync_loader.infrastructure.postgres.names import PLACE
+from qupersync_loader.infrastructure.postgres.quarantined_range import quarantined_in_range
 from qupersync_loader.infrastructure.postgres.refusals import RefusedRow
 from qupersync_loader.infrastructure.postgres.sql import statement
-from qupersync_loader.infrastructure.postgres.statements import Statements
 from qupersync_shared.contracts.schema import GONE_COLUMN
-from qupersync_shared.contracts.slots import canonical_bytes
+from qupersync_shared.contracts.slots import lane_of_slot
 from qupersync_shared.kernel.positions import Key, Scalar, ScalarKind, decode_key, encode_key
 
 LOADED: Final = "loaded"
 GONE: Final = "gone"
+FEW: Final = 200  # as many waiting rows are compared one by one; beyond that, the index is asked
 _MOMENTS: Final = frozenset({ScalarKind.DATE, ScalarKind.TIMESTAMP, ScalarKind.TIMESTAMPTZ})
 _YEAR_MAX: Final = 294_276
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resolved:
-    """Rows of the quarantine that need nobody any more."""
+class _Said:
+    """What a batch says of its keys, encoded: they load, they are gone, or they are there without loading."""
 
-    loaded: list[int]
-    gone: list[int]
+    loaded: frozenset[str]
+    gone: frozenset[str]
+    refused: frozenset[str]
+    withheld: frozenset[str]
+
+    @classmethod
+    def of(cls, batch: Batch, refused: Collection[RefusedRow]) -> "_Said":
+        keys = batch.encoded_keys()
+        flags = batch.rows.column(GONE_COLUMN).to_pylist() if batch.has_gone else [False] * len(keys)
+        gone = frozenset(key for key, is_gone in zip(keys, flags, strict=True) if is_gone)
+        bad = frozenset(encode_key(row.key) for row in refused)
+        return cls(
+            loaded=frozenset(keys) - gone - bad,
+            gone=gone,
+            refused=bad,
+            withheld=frozenset(encode_key(key) for key in batch.envelope.withheld_keys),
+        )
 
 
 class Quarantine:
@@ -37,12 +54,60 @@ class Quarantine:
         self._driver = driver
         self._pipeline = pipeline
 
-    async def unresolved(self, lanes: int, lane: int) -> dict[int, Key]:
-        """The keys that one lane has there, by row."""
-        rows = await self._driver.fetch(
-            statement("unresolved_keys"), self._pipeline.group, self._pipeline.name, lanes, lane
+    @property
+    def _names(self) -> tuple[str, str]:
+        return self._pipeline.group, self._pipeline.name
+
+    async def settle(self, batch: Batch, refused: Collection[RefusedRow]) -> int:
+        """Resolves keys that load now, keys that the batch says are gone, and keys that its range no longer has; how
+        many there were. Takes no longer when more rows wait that it says nothing of, unless it covers a range.
+        """
+        waiting = await self._driver.fetch(statement("unresolved_keys"), *self._names, FEW + 1)
+        if not waiting:
+            return 0
+        said = _Said.of(batch, refused)
+        if len(waiting) > FEW:
+            waiting = await self._named(said)
+        lanes, lane = batch.envelope.lanes, batch.envelope.lane
+        own = [(row["id"], row["key"]) for row in waiting if lane_of_slot(row["slot"], lanes) == lane]
+        loaded = [id_ for id_, key in own if key in said.loaded]
+        gone = [id_ for id_, key in own if key in said.gone]
+        if batch.envelope.covers_range:
+            gone += await self._absent(batch, said)
+        await self._resolve(loaded, LOADED)
+        await self._resolve(gone, GONE)
+        return len(loaded) + len(gone)
+
+    async def _named(self, said: _Said) -> list[asyncpg.Record]:
+        digests = [hashlib.md5(key.encode(), usedforsecurity=False).hexdigest() for key in said.loaded | said.gone]
+        found: list[asyncpg.Record] = await self._driver.fetch(statement("unresolved_named"), *self._names, digests)
+        return found
+
+    async def _absent(self, batch: Batch, said: _Said) -> list[int]:
+        """Rows that the page's range covers, and that it neither has nor withholds."""
+        envelope = batch.envelope
+        after, upto = bound(envelope.range_from), bound(envelope.range_to)
+        found = await self._driver.fetch(
+            quarantined_in_range(batch.schema, after=len(after), upto=len(upto)),
+            *self._names,
+            envelope.lanes,
+            envelope.lane,
+            # A key of columns that are the key no longer: what it was a row of goes by another key now.
+            envelope.is_baseline,
+            *after,
+            *upto,
         )
-        return {row["id"]: decode_key(row["key"]) for row in rows}
+        there = said.loaded | said.gone | said.refused | said.withheld
+        return [
+            row["id"]
+            for row in found
+            if row["key"] not in there
+            if not (row["unread"] and batch.could_hold(decode_key(row["key"])))
+        ]
+
+    async def _resolve(self, ids: list[int], resolution: str) -> None:
+        if ids:
+            await self._driver.execute(statement("resolve"), ids, resolution)
 
     async def add(self, batch: Batch, rows: list[RefusedRow]) -> None:
         """Keeps the rows; a key that is there already keeps its first sight."""
@@ -59,57 +124,6 @@ class Quarantine:
             [json.dumps(row.content, ensure_ascii=False) for row in rows],
             [row.reason for row in rows],
         )
-
-    async def resolve(self, resolved: Resolved) -> None:
-        for ids, resolution in ((resolved.loaded, LOADED), (resolved.gone, GONE)):
-            if ids:
-                await self._driver.execute(statement("resolve"), ids, resolution)
-
-    async def settled_by(
-        self, batch: Batch, unresolved: dict[int, Key], refused: set[bytes], statements: Statements
-    ) -> Resolved:
-        """What this batch settles: keys that load now, keys it says are gone, and keys its range no longer has."""
-        present, gone = _keys_of(batch)
-        withheld = {canonical_bytes(key) for key in batch.envelope.withheld_keys}
-        loaded_ids, gone_ids, absent = [], [], []
-        for row, key in unresolved.items():
-            if not batch.could_hold(key):
-                # A key of columns that are the key no longer: what it was a row of goes by another key now.
-                gone_ids += [row] if batch.envelope.is_baseline else []
-                continue
-            canonical = canonical_bytes(key)
-            if canonical in gone:
-                gone_ids.append(row)
-            elif canonical in present:
-                loaded_ids += [] if canonical in refused else [row]
-            elif canonical not in withheld:
-                absent.append((row, key))
-        if batch.envelope.covers_range and absent:
-            gone_ids += await self._in_range(batch, absent, statements)
-        return Resolved(loaded=loaded_ids, gone=gone_ids)
-
-    async def _in_range(self, batch: Batch, keys: list[tuple[int, Key]], statements: Statements) -> list[int]:
-        envelope = batch.envelope
-        asked = [(row, key) for row, key in keys if storable(key)]
-        after, upto = bound(envelope.range_from), bound(envelope.range_to)
-        sql = statements.keys_in_range(after=len(after), upto=len(upto))
-        found = await self._driver.fetch(
-            sql,
-            *after,
-            *upto,
-            *columns([key for _, key in asked], len(batch.schema.key)),
-        )
-        return [asked[row[PLACE] - 1][0] for row in found]
-
-
-def _keys_of(batch: Batch) -> tuple[set[bytes], set[bytes]]:
-    """The canonical keys of rows that are there, and of rows that are gone."""
-    canonical = batch.canonical_keys()
-    if not batch.has_gone:
-        return set(canonical), set()
-    flags = batch.rows.column(GONE_COLUMN).to_pylist()
-    pairs = list(zip(canonical, flags, strict=True))
-    return {key for key, gone in pairs if not gone}, {key for key, gone in pairs if gone}
 
 
 def bound(key: Key | None) -> list[str]:

@@ -84,8 +84,8 @@ class Statements:
         others = [column for column in self.schema.columns if column.name not in self.schema.key]
         written = [*(column.name for column in others), SLOT, SEQUENCE, SYNCED_AT]
         sets = [f"{quote(name)} = excluded.{quote(name)}" for name in written]
-        old = [*(_exact("t", column) for column in others), f"t.{SLOT}"]
-        new = [*(_exact("excluded", column) for column in others), f"excluded.{SLOT}"]
+        old = [*(exact("t", column) for column in others), f"t.{SLOT}"]
+        new = [*(exact("excluded", column) for column in others), f"excluded.{SLOT}"]
         if self.marks or self.deletes is DeletePolicy.SOFT:
             sets.append(f"{DELETED_AT} = NULL")
             old.append(f"t.{DELETED_AT}")
@@ -109,11 +109,19 @@ class Statements:
     def vacate(self, columns: Sequence[str]) -> str:
         """Empties columns of rows that are to have other values there, so that no row stands in another's way."""
         empty = ", ".join(f"{quote(name)} = NULL" for name in columns)
-        old = ", ".join(_exact("t", self.schema.column(name)) for name in columns)
+        old = ", ".join(exact("t", self.schema.column(name)) for name in columns)
         new = ", ".join(self._value(self.schema.column(name)) for name in columns)
         return (
             f"UPDATE {self._table} AS t SET {empty} FROM {self._stage} AS s "  # noqa: S608  # quoted
             f"WHERE s.{GONE} IS NOT TRUE AND {self._same_key('s')} AND ROW({old}) IS DISTINCT FROM ROW({new})"
+        )
+
+    @cached_property
+    def written(self) -> str:
+        """How many of some staged rows ($2, by their indexes) this transaction wrote: $1 the sequence."""
+        return (
+            f"SELECT count(*) FROM {self._stage} AS s JOIN {self._table} AS t ON {self._same_key('s')} "  # noqa: S608
+            f"WHERE s.{ROW} = ANY ($2::integer[]) AND t.{SEQUENCE} = $1::bigint AND t.{SYNCED_AT} = now()"
         )
 
     # ------------------------------------------------------------------------------------------------ deletes
@@ -137,11 +145,6 @@ class Statements:
             condition += f" AND NOT EXISTS (SELECT FROM {self._keys('k', number)} WHERE {self._same_key('k')})"
         return self._remove(condition)
 
-    def keys_in_range(self, *, after: int, upto: int) -> str:
-        """Which of some keys lie in a range, by their places from 1: bounds, then one text array per key column."""
-        condition, number = self._range("k", 1, after=after, upto=upto)
-        return f"SELECT k.{PLACE} FROM {self._keys('k', number)} WHERE true{condition}"  # noqa: S608  # quoted
-
     def _remove(self, condition: str) -> str | None:
         match self.deletes:
             case DeletePolicy.APPLY:
@@ -161,8 +164,8 @@ class Statements:
         for width, operator in ((after, ">"), (upto, "<=")):
             if width:
                 columns = self.schema.key_columns[:width]
-                bounds = [_parameter(column, f"${number + i}::text") for i, column in enumerate(columns)]
-                own = ", ".join(_exact(alias, column) for column in columns)
+                bounds = [parameter(column, f"${number + i}::text") for i, column in enumerate(columns)]
+                own = ", ".join(exact(alias, column) for column in columns)
                 condition += f" AND ({own}) {operator} ({', '.join(bounds)})"
                 number += width
         return condition, number
@@ -172,17 +175,17 @@ class Statements:
         columns = self.schema.key_columns
         arrays = ", ".join(f"${number + i}::text[]" for i in range(len(columns)))
         raw = ", ".join(f"c{i}" for i in range(len(columns)))
-        typed = ", ".join(f"{_parameter(c, f'r.c{i}')} AS {quote(c.name)}" for i, c in enumerate(columns))
+        typed = ", ".join(f"{parameter(c, f'r.c{i}')} AS {quote(c.name)}" for i, c in enumerate(columns))
         listing = f"unnest({arrays}) WITH ORDINALITY AS r ({raw}, {PLACE})"
         return f"(SELECT {typed}, r.{PLACE} FROM {listing}) AS {alias}"  # noqa: S608  # quoted
 
     def _same_key(self, alias: str) -> str:
-        own = [_exact("t", column) for column in self.schema.key_columns]
-        other = [_exact(alias, column) for column in self.schema.key_columns]
+        own = [exact("t", column) for column in self.schema.key_columns]
+        other = [exact(alias, column) for column in self.schema.key_columns]
         return " AND ".join(f"{one} = {two}" for one, two in zip(own, other, strict=True))
 
 
-def _exact(alias: str, column: Column) -> str:
+def exact(alias: str, column: Column) -> str:
     """A column compared byte by byte: a case-insensitive collation must not hide a change.
 
     Floating-point numbers compare as they do in both databases: -0.0 equals 0.0, though their texts differ, and a
@@ -191,7 +194,7 @@ def _exact(alias: str, column: Column) -> str:
     return f"{alias}.{quote(column.name)}{_BINARY if column.type.is_text else ''}"
 
 
-def _parameter(column: Column, text: str) -> str:
+def parameter(column: Column, text: str) -> str:
     """A key's canonical text as a value of the column's type."""
     logical: LogicalType = column.type
     if logical.scalar is ScalarKind.BYTES:

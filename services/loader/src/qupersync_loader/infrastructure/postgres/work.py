@@ -30,7 +30,6 @@ from qupersync_loader.infrastructure.postgres.sql import statement
 from qupersync_loader.infrastructure.postgres.staging import copy, encode
 from qupersync_loader.infrastructure.postgres.statements import Statements
 from qupersync_shared.contracts.envelope import BatchEnvelope, Mode
-from qupersync_shared.contracts.slots import canonical_bytes
 from qupersync_shared.kernel.errors import EventRefusedError, RowsRefusedError
 from qupersync_shared.kernel.ids import EventId, Lane, Log, Sequence, SnapshotId
 from qupersync_shared.kernel.positions import encode_position
@@ -56,6 +55,7 @@ class PostgresWork:
         self._batch: Batch | None = None
         self._staged: list[int] = []
         self._refusals: list[Refusal] = []
+        self._touched: list[int] = []
         self._altered = 0
         self._log: tuple[int | None, int | None] = (None, None)
 
@@ -92,7 +92,7 @@ class PostgresWork:
         await self.look()
         driver = await raw_connection(self._connection)
         if self._pipeline.nul_bytes is NulBytes.REMOVE:
-            batch, self._altered = without_nul_bytes(batch)
+            batch, self._touched = without_nul_bytes(batch)
             self._batch = batch
 
         async def part(start: int, end: int) -> int:
@@ -147,6 +147,10 @@ class PostgresWork:
         await driver.execute(_SETTINGS)
         removed = await self._remove(driver, batch)
         written = await self._upsert(driver, batch)
+        if written and self._touched:
+            # Few rows are looked up by the key's index; what is compared whole was compared before.
+            await driver.execute("SET LOCAL enable_nestloop = on")
+            self._altered = await driver.fetchval(self._statements.written, batch.envelope.sequence, self._touched)
         refused = [refused_row(batch, refusal) for refusal in self._refusals]
         if refused and self._pipeline.on_bad_row is OnBadRow.HALT:
             raise RowsRefusedError(
@@ -246,13 +250,7 @@ class PostgresWork:
 
     async def _settle(self, driver: asyncpg.Connection, batch: Batch, refused: list[RefusedRow]) -> int:
         quarantine = Quarantine(driver, self._pipeline)
-        unresolved = await quarantine.unresolved(batch.envelope.lanes, batch.envelope.lane)
-        count = 0
-        if unresolved:
-            still = {canonical_bytes(row.key) for row in refused}
-            resolved = await quarantine.settled_by(batch, unresolved, still, self._statements)
-            await quarantine.resolve(resolved)
-            count = len(resolved.loaded) + len(resolved.gone)
+        count = await quarantine.settle(batch, refused)
         if refused:
             await quarantine.add(batch, refused)
         return count
