@@ -72,3 +72,20 @@ async def test_triggers_fire_as_for_loading(sides: Sides) -> None:
     )
     await sides.rebuild(Way.MERGE)
     assert [tuple(row) for row in await sides.postgres.fetch("SELECT id FROM seen")] == [(2,)]
+
+
+async def test_rows_that_are_refused_as_they_were_before_stay_while_others_exchange_values(sides: Sides) -> None:
+    await sides.snapshot(people(1, 2, 3))
+    await sides.postgres.execute("CREATE UNIQUE INDEX ON people (name)")
+    await sides.postgres.execute(
+        "CREATE TABLE names (name text PRIMARY KEY); INSERT INTO names SELECT name FROM people"
+    )
+    await sides.postgres.execute("ALTER TABLE people ADD FOREIGN KEY (name) REFERENCES names")
+    await sides.change(people(3, name="unknown"))
+    await sides.postgres.execute("UPDATE people SET name = NULL WHERE id = 1")
+    await sides.postgres.execute("UPDATE people SET name = 'n1' WHERE id = 2")
+    await sides.postgres.execute("UPDATE people SET name = 'n2' WHERE id = 1")
+    merged = await sides.rebuild(Way.MERGE)
+    assert merged.written == 2
+    assert [row["name"] for row in await sides.rows()] == ["n1", "n2", "n3"]
+    assert await sides.postgres.quarantine() == [("unknown3", None)]

@@ -16,6 +16,7 @@ from qupersync_shared.runtime.retry import Backoff
 
 POLL_SECONDS = 2.0
 IDLE_SECONDS = 30.0
+WAIT_SECONDS_MAX = 1.5  # after an election of NATS, which takes seconds, the lanes are to move at once
 CLAIM_SECONDS = 3.0
 _log = get_logger(__name__)
 
@@ -155,7 +156,7 @@ class PipelineRelay:
             self._clear(_part(relay))
 
     async def _publish_until(self, relay: LaneRelay, stop: Stop, ending: Stop, event: asyncio.Event) -> None:
-        backoff = Backoff(first_seconds=0.1, cap_seconds=3.0)
+        backoff = Backoff(first_seconds=0.1, cap_seconds=WAIT_SECONDS_MAX)
         part = _part(relay)
         while not stop.requested and not ending.requested:
             room = self._room  # before the attempt: what is made while it fails counts

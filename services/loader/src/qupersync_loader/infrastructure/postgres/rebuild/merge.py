@@ -35,11 +35,12 @@ async def merge(driver: asyncpg.Connection, statements: RowStatements, keys: lis
     # Rows may have exchanged values under a unique index: then all give theirs up before any takes another's. And what
     # waits in the live table's quarantine may be refused as it was before.
     for left_out, vacate in itertools.product((False, True) if keys else (False,), (False, True)):
+        given = keys if left_out else []
         await driver.execute(_SAVEPOINT)
         try:
             if vacate and vacated:
-                await driver.execute(statements.vacate(vacated))
-            written = _count(await driver.execute(statements.upsert(left_out=left_out), *(keys if left_out else ())))
+                await driver.execute(statements.vacate(vacated, left_out=left_out), *given)
+            written = _count(await driver.execute(statements.upsert(left_out=left_out), *given))
             return Merged(written=written, removed=removed, left_out=left_out)
         except asyncpg.IntegrityConstraintViolationError as error:
             await driver.execute(_BACK)

@@ -136,7 +136,6 @@ class RowStatements:
 
     def upsert(self, *, left_out: bool = False) -> str:
         """Writes what really differs; `left_out`: but for the excepted keys."""
-        others_than = f" AND NOT EXISTS (SELECT FROM {self._keys('k', 1)} WHERE {self._same_key('s', 'k')})"
         names = (*self.schema.names, SLOT, SEQUENCE, SYNCED_AT)
         values = [*(f"s.{quote(name)}" for name in (*self.schema.names, SLOT, SEQUENCE)), "now()"]
         others = [c for c in self.schema.columns if c.name not in self.schema.key]
@@ -145,18 +144,24 @@ class RowStatements:
         return (
             f"INSERT INTO {self.live.name} ({listed(names)}) SELECT {', '.join(values)} FROM {self.shadow.name} AS s "  # noqa: S608  # quoted
             f"LEFT JOIN {self.live.name} AS t ON {self._same_key('t', 's')} "
-            f"WHERE (t.{quote(self.schema.key[0])} IS NULL OR {self._differs()}){self._unmarked('s', self.shadow)}{others_than if left_out else ''} "
+            f"WHERE (t.{quote(self.schema.key[0])} IS NULL OR {self._differs()}){self._wanted(left_out=left_out)} "
             f"ON CONFLICT ({listed(self.schema.key)}) DO UPDATE SET {', '.join(sets)}"
         )
 
-    def vacate(self, names: list[str]) -> str:
-        """Empties columns of unique indexes in rows that are to have other values there."""
+    def _wanted(self, *, left_out: bool) -> str:
+        """Which rows of the shadow are to stand in the live table."""
+        excepted = f" AND NOT EXISTS (SELECT FROM {self._keys('k', 1)} WHERE {self._same_key('s', 'k')})"
+        return self._unmarked("s", self.shadow) + (excepted if left_out else "")
+
+    def vacate(self, names: list[str], *, left_out: bool = False) -> str:
+        """Empties columns of unique indexes in rows that are to have other values there; the same rows as `upsert`."""
         empty = ", ".join(f"{quote(name)} = NULL" for name in names)
         columns = [self.schema.column(name) for name in names]
         old, new = (", ".join(exact(alias, column) for column in columns) for alias in ("t", "s"))
         return (
             f"UPDATE {self.live.name} AS t SET {empty} FROM {self.shadow.name} AS s "  # noqa: S608  # quoted
             f"WHERE {self._same_key('t', 's')} AND ROW({old}) IS DISTINCT FROM ROW({new})"
+            f"{self._wanted(left_out=left_out)}"
         )
 
     def _differs(self) -> str:
