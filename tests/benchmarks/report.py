@@ -110,7 +110,27 @@ def _loaders(figures: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _rebuild(figures: Mapping[str, Any]) -> list[str]:
+    words = (
+        f"{_where(figures)}: {figures['rows']:,} rows of 10 columns, of which {figures['changed_per_second']:,} change "
+        f"each second, are rebuilt beside extractor, relay and loader, compared and swapped in {figures['seconds']} s."
+    )
+    longest = f"{figures['longest_read_ms']} ms ({figures['usual_read_ms']} ms)"
+    return [
+        *_paragraph(words),
+        "",
+        "| | |",
+        "|---|---|",
+        f"| read from the stream | {figures['read_rows_per_second']:,.0f} rows/s |",
+        f"| readers locked out, until the commit was known | {figures['locked_ms']} ms |",
+        f"| longest read of one row meanwhile (median) | {longest} |",
+        f"| loaders paused for the swap | {figures['loaders_waited_ms']} ms |",
+        f"| peak memory of the rebuild | {figures['peak_memory_mib']} MiB |",
+    ]
+
+
 _PARTS: Final[dict[str, tuple[str, Callable[[Mapping[str, Any]], list[str]]]]] = {
     "first_load": ("The first load of a large table", _first_load),
     "loaders": ("More loaders", _loaders),
+    "rebuild": ("A rebuild beside live load", _rebuild),
 }

@@ -8,7 +8,7 @@ from tests.conformance.loader.conftest import Harness, Lanes
 from tests.conformance.loader.events import Event, Extractor, SentDelivery, delivery, ints, people
 
 from qupersync_loader.application.outcome import Ack, Nak, Outcome
-from qupersync_loader.domain.pipeline import OnBadRow, OnTerminal
+from qupersync_loader.domain.pipeline import DeletePolicy, OnBadRow, OnTerminal
 from qupersync_shared.contracts.payload import checksum
 from qupersync_shared.kernel.ids import uuid7
 
@@ -305,6 +305,16 @@ async def test_quarantined_rows_resolve_themselves_when_they_load_or_are_gone(ha
     assert done.resolved == 3
     assert await harness.quarantine() == [("bad1", "loaded"), ("bad2", "gone"), ("bad3", "gone"), ("bad4", None)]
     assert await ids(harness, lanes) == [0, 1]
+
+
+async def test_what_the_source_may_have_forgotten_stays_in_quarantine_until_it_loads(harness: Harness) -> None:
+    lanes, source = Lanes(harness.target, deletes=DeletePolicy.KEEP), Extractor()
+    await lanes.load(source.page(people(0)))
+    await harness.refuse_names("bad1", "bad2", "bad3")
+    await lanes.load(source.incremental(people(1, 2, 3, name="bad")))
+    done = await lanes.load(source.incremental(people(1)), source.reread(gone=people(2)), source.page(people(0)))
+    assert done.resolved == 1
+    assert await harness.quarantine() == [("bad1", "loaded"), ("bad2", None), ("bad3", None)]
 
 
 async def test_halt_holds_the_lane_at_a_refused_row(harness: Harness) -> None:

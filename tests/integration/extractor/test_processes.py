@@ -1,9 +1,13 @@
 """Whole processes of the service, in this one: what ends them, with which words, and that nothing holds them."""
 
 import asyncio
+import os
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tests.integration.extractor.conftest import Bench
 
 from qupersync_extractor.interface import processes
@@ -12,6 +16,7 @@ from qupersync_local.standin.faults import Fault, FaultKind
 from qupersync_shared.contracts.subjects import stream_name
 from qupersync_shared.kernel.errors import ConfigurationError, PageRefusedError, TransientError
 from qupersync_shared.kernel.ids import PipelineName
+from qupersync_shared.runtime.configuration_file import ConfigurationFile
 from qupersync_shared.runtime.lifecycle import Stop
 from qupersync_shared.runtime.settings import Configuration
 
@@ -30,6 +35,28 @@ def configuration(bench: Bench, pipelines: dict[str, Any] | None = None, **secti
         "pipelines": pipelines or {bench.table: bench.options},
     }
     return Configuration.model_validate(tree | sections)
+
+
+async def test_a_hangup_ends_no_process_that_still_waits_for_its_database(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "qupersync.yaml"
+    tree = {
+        "nats": {"servers": [bench.stack.stack.nats.url]},
+        "outbox": {"dsn": "postgresql://nobody@127.0.0.1:1/none"},
+        "pipelines": {"waits": {"from": "bench.waits", "into": "public.waits", "key": ["id"]}},
+    }
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    file, stop, before = ConfigurationFile(path), Stop(), signal.getsignal(signal.SIGHUP)
+    relay = Parts(extract=False, relay=True)
+    running = asyncio.create_task(run_process(file.in_force, relay, stop, once=False, path=str(path), file=file))
+    async with asyncio.timeout(60):
+        while signal.getsignal(signal.SIGHUP) is before:  # noqa: ASYNC110  # a handler has no signal of its own
+            await asyncio.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.sleep(0)
+        assert not running.done()
+        stop.request()
+        assert await running == 0
+    assert signal.getsignal(signal.SIGHUP) is before
 
 
 async def test_once_ends_when_everything_is_relayed(bench: Bench) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from tests.conformance.loader.conftest import PostgresHarness
-from tests.conformance.loader.events import pipeline
+from tests.conformance.loader.events import people, pipeline
 from tests.integration.loader.world import World, opened
 
 from qupersync_loader.infrastructure.nats.claims import NatsClaims
@@ -80,3 +80,18 @@ async def test_claims_on_other_lanes_end_unless_something_waits_there(
         assert await consumers(world) == [*names, durable_name(GroupName("other"), world.name, Lane(2))]
         kept = await bucket.read(world.client, [f"lane.*.{world.name}.*"])
         assert sorted(kept) == [f"lane.mine.{world.name}.0", f"lane.other.{world.name}.2"]
+
+
+async def test_lanes_that_a_target_has_lost_while_it_knows_others_are_read_again(
+    postgres: PostgresHarness, local_stack: ThreadedStack
+) -> None:
+    async with opened(postgres, local_stack.stack.nats.url, lanes=3, deletes="keep") as world:
+        await world.publish(world.source.page(people(*range(60))), world.source.incremental(people(*range(60, 90))))
+        assert (await world.run_until_drained("first")).exit_code == 0
+        # Whoever began all of them again died after the first.
+        await postgres.execute("DELETE FROM public.qupersync_watermark WHERE lane > 0")
+        await postgres.execute("DELETE FROM public.people WHERE mod(_qs_slot, 3) > 0")
+        again = await world.run_until_drained("again")
+        assert again.exit_code == 0, again.tail()
+        assert await world.rows() == {number: f"n{number}" for number in range(90)}
+        assert await world.sequences() == [2, 2, 2]

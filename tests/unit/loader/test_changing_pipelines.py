@@ -40,7 +40,8 @@ class World:
         self.under_way: list[str] = []
         self.let_go_of: list[TargetPipeline] = []
         self.known: dict[PipelineName, PipelineState] = {
-            served.name: PipelineState(log=Log(1), lanes=2, watermarks={Lane(0): BEGUN}) for served in (ONE, TWO)
+            served.name: PipelineState(log=Log(1), lanes=2, watermarks={Lane(0): BEGUN, Lane(1): BEGUN})
+            for served in (ONE, TWO)
         }
         self.begun_again: asyncio.Queue[TargetPipeline] = asyncio.Queue()
         self.troubles = Troubles()

@@ -21,9 +21,9 @@ from qupersync_loader.application.rotation import Rotation
 from qupersync_loader.application.serve import Slots
 from qupersync_loader.application.troubles import Troubles
 from qupersync_loader.infrastructure.nats.board import NatsProgressBoard
-from qupersync_loader.infrastructure.nats.changing_feed import ChangingLaneFeed
 from qupersync_loader.infrastructure.nats.claims import NatsClaims
 from qupersync_loader.infrastructure.nats.commands import NatsCommands
+from qupersync_loader.infrastructure.nats.feed import NatsLaneFeed
 from qupersync_loader.infrastructure.postgres.target import PostgresTarget
 from qupersync_loader.settings import LoaderSettings
 from qupersync_shared.kernel.clock import SystemClock
@@ -51,7 +51,7 @@ async def workshop(settings: LoaderSettings) -> AsyncIterator[Loader]:
     instance = instance_name()
     clock = SystemClock()
     connection = Connection(settings.nats, name=f"qupersync-loader-{instance}")
-    feed = ChangingLaneFeed(
+    feed = NatsLaneFeed(
         settings.nats,
         connection,
         name=f"qupersync-loader-lanes-{instance}",

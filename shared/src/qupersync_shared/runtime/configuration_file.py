@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,10 @@ class ConfigurationFile:
         self.path = path
         self.in_force = load(path)
 
+    def heeding_hangups(self) -> AbstractContextManager[None]:
+        """While the block lasts, SIGHUP does not end the process, but has the file read as soon as it is followed."""
+        return rung_by_hangup(self._watched)
+
     async def follow(
         self,
         *,
@@ -69,27 +74,26 @@ class ConfigurationFile:
         take: Callable[[Configuration], Awaitable[None]],
         tell: Callable[[str | None], None],
     ) -> None:
-        """Until cancelled: each change of the file, or SIGHUP, is taken up before the next one is looked at.
+        """Until cancelled: each change of the file, or hangup, is taken up before the next one is looked at.
 
         `take` is given a configuration whose pipelines are others, `tell` what keeps the file from being in force.
         """
-        with rung_by_hangup(self._watched):
-            while True:
-                await self._watched.changed()
-                before = self.in_force
-                try:
-                    found = await asyncio.to_thread(renewal, before, self.path, sections=sections, check=check)
-                    tell(found.trouble)
-                    if found.trouble is not None:
-                        _log.warning("configuration_not_in_force", path=str(self.path), reason=found.trouble)
-                    if found.in_force.pipelines != before.pipelines:
-                        _log.info("configuration_taken_up", path=str(self.path), **_differences(before, found.in_force))
-                        await take(found.in_force)
-                except Exception as error:  # noqa: BLE001  # a defect here must not end what goes on
-                    _log.exception("configuration_not_taken_up", path=str(self.path))
-                    tell(f"its configuration was not taken up whole (a defect, the log has more): {describe(error)}")
-                else:
-                    self.in_force = found.in_force
+        while True:
+            await self._watched.changed()
+            before = self.in_force
+            try:
+                found = await asyncio.to_thread(renewal, before, self.path, sections=sections, check=check)
+                tell(found.trouble)
+                if found.trouble is not None:
+                    _log.warning("configuration_not_in_force", path=str(self.path), reason=found.trouble)
+                if found.in_force.pipelines != before.pipelines:
+                    _log.info("configuration_taken_up", path=str(self.path), **_differences(before, found.in_force))
+                    await take(found.in_force)
+            except Exception as error:  # noqa: BLE001  # a defect here must not end what goes on
+                _log.exception("configuration_not_taken_up", path=str(self.path))
+                tell(f"its configuration was not taken up whole (a defect, the log has more): {describe(error)}")
+            else:
+                self.in_force = found.in_force
 
 
 def _differences(before: Configuration, after: Configuration) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -12,8 +13,8 @@ from qupersync_loader.application.rebuild.tally import Tally
 from qupersync_loader.application.rebuild.telling import Began, Compared, Hindered, InPhase, Placed, Told, Waits
 from qupersync_loader.application.shadows import Comparison, LaneDifference, Obstacle, Phase, Swapped, Way
 from qupersync_loader.interface.onlooking import Onlooker
-from qupersync_loader.interface.rebuild_words import document, lines, reading_document, reading_line
-from qupersync_shared.kernel.ids import Lane, Log, SnapshotId
+from qupersync_loader.interface.rebuild_words import document, interrupted, lines, reading_document, reading_line
+from qupersync_shared.kernel.ids import Lane, Log, PipelineName, SnapshotId
 from qupersync_shared.kernel.positions import Scalar, ScalarKind, encode_key
 
 SNAPSHOT = WholeSnapshot(
@@ -94,3 +95,22 @@ async def test_a_log_gets_lines(capsys: pytest.CaptureFixture[str]) -> None:
         onlooker.tell(Waits(reason="[busy]"))
         tally.events = 3
     assert capsys.readouterr().out.splitlines() == ["waiting: [busy]", "0 rows, 3 events, 0 B read"]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+async def test_the_work_goes_on_when_nobody_reads_any_more(monkeypatch: pytest.MonkeyPatch, *, as_json: bool) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        monkeypatch.setattr("sys.stdout", closed)
+        onlooker = Onlooker(Tally(events=1), as_json=as_json)
+        async with onlooker.looking():
+            onlooker.tell(Waits(reason="busy"))
+            onlooker.tell(Waits(reason="still busy"))
+        onlooker.end(["words"], {"event": "ended"})
+        monkeypatch.undo()
+
+
+def test_a_wish_to_end_that_came_too_late_is_no_lie() -> None:
+    assert "nothing was changed" in interrupted(PipelineName("people"), placed=False)
+    assert "in place" in interrupted(PipelineName("people"), placed=True)

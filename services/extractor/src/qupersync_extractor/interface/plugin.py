@@ -1,4 +1,4 @@
-"""What the extractor contributes to the `qupersync` command: `trigger`, `reset`, checks and its part of the status."""
+"""What the extractor contributes to `qupersync`: `trigger`, `reset`, `retire`, checks and its part of the status."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -59,6 +59,39 @@ def register(app: typer.Typer) -> None:
 
         log = asyncio.run(_with_stores(settings, begin))
         typer.echo(f"{pipeline} begins log {log} with {lanes} lanes; its first run takes a snapshot")
+
+    @app.command()
+    def retire(
+        context: typer.Context,
+        pipeline: Annotated[str, typer.Argument(help="A pipeline that the configuration no longer has.")],
+        yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    ) -> None:
+        """Give up what the outbox still has to publish of a removed pipeline, so that it holds nothing any more."""
+        settings = configuration(context)
+        if pipeline in settings.pipelines:
+            raise ConfigurationError(
+                f"{pipeline!r} is configured",
+                place="pipelines",
+                cure=f"Remove it first; to begin it anew, `qupersync reset {pipeline}`",
+            )
+        asked = (
+            f"Give up what is extracted and not published of {pipeline}? Written again, it begins with a snapshot: "
+            "what its source has forgotten by then is lost"
+        )
+        if not yes:
+            typer.confirm(asked, abort=True)
+        records = asyncio.run(_with_stores(settings, lambda kept: _retire(kept, PipelineName(pipeline))))
+        typer.echo(f"gave up {records} records of {pipeline}; they leave the outbox when they are old enough")
+
+
+async def _retire(kept: Stores, pipeline: PipelineName) -> int:
+    """How many records are given up. They belong to a log that is over: nobody publishes them, nor waits for them."""
+    known = await kept.registry.get(pipeline)
+    if known is None:
+        raise QupersyncError(f"there is no pipeline {pipeline!r} in the outbox", cure="There is nothing to give up")
+    records = (await kept.outbox.depth(pipeline)).records
+    await kept.registry.reset(pipeline, lanes=known.lanes, reason="an operator retired the pipeline")
+    return records
 
 
 async def _trigger(kept: Stores, names: list[str], mode: ForcedMode | None) -> None:

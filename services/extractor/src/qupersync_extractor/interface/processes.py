@@ -83,7 +83,8 @@ async def run_process(
             source = shop.source() if parts.extract else None
             try:
                 process = Process(shop=shop, parts=parts, stop=stop, source=source, file=file, only=only)
-                return await process.run(once=once)
+                with contextlib.nullcontext() if file is None else file.heeding_hangups():
+                    return await process.run(once=once)
             finally:
                 if source is not None:
                     await source.close()

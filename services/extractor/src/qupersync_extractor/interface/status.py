@@ -1,6 +1,7 @@
 """The extractor's part of `qupersync status`: cursors, outbox depth, and what keeps a pipeline from extracting."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,10 +13,10 @@ from qupersync_extractor.domain.pipeline import Pipeline
 from qupersync_extractor.domain.records import RelayCursor
 from qupersync_extractor.domain.rereads import RereadCounts
 from qupersync_extractor.domain.timeline import TEMPORAL
-from qupersync_extractor.infrastructure.postgres.overview import Overview, overview
+from qupersync_extractor.infrastructure.postgres.overview import Overview, left_behind, overview
 from qupersync_extractor.settings import extractor_settings
 from qupersync_shared.kernel.errors import QupersyncError
-from qupersync_shared.kernel.ids import Lane
+from qupersync_shared.kernel.ids import Lane, PipelineName
 from qupersync_shared.kernel.positions import ScalarKind, encode_position
 from qupersync_shared.runtime.plugins import StatusPart
 from qupersync_shared.runtime.settings import Configuration, RedshiftSource
@@ -34,7 +35,9 @@ async def extractor_status(configuration: Configuration) -> StatusPart:
     reasons: list[str] = []
     try:
         async with asyncio.timeout(PROBE_SECONDS):
-            found = await overview(kept.engine, [pipeline.name for pipeline in settings.pipelines])
+            names = [pipeline.name for pipeline in settings.pipelines]
+            found = await overview(kept.engine, names)
+            reasons += _left(await left_behind(kept.engine, names, longer_than=settings.outbox_retention))
     except (QupersyncError, TimeoutError) as error:
         reasons.append(f"outbox: {str(error) or 'no answer in time'}")
     else:
@@ -43,6 +46,15 @@ async def extractor_status(configuration: Configuration) -> StatusPart:
         await kept.close()
     trouble = await source
     return StatusPart(pipelines=fragments, reasons=[*reasons, *([trouble] if trouble else [])])
+
+
+def _left(pipelines: Mapping[PipelineName, datetime]) -> list[str]:
+    return [
+        f"{name} is not configured here, and what was extracted of it waits to be published since "
+        f"{oldest.isoformat(timespec='seconds')}: no later record of any pipeline leaves the outbox. Configure it "
+        f"again until it is published, or give it up with `qupersync retire {name}`"
+        for name, oldest in pipelines.items()
+    ]
 
 
 def _fragment(pipeline: Pipeline, seen: Overview | None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The group's claims on a pipeline's lanes: begun again where the target was lost, ended where the lanes are gone."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -44,22 +44,34 @@ class ClaimKeeper:
         self._claims = claims
         self._monotonic = monotonic
         self._seen: dict[PipelineName, _Seen] = {}
-        self._begun_again: set[PipelineName] = set()
+        self._begun_again: dict[PipelineName, set[Lane]] = {}
+
+    def saw(self, states: Mapping[PipelineName, PipelineState]) -> None:
+        """What the target knows now: a lane that has begun may be lost another time."""
+        for name, lanes in self._begun_again.items():
+            if name in states:
+                lanes.difference_update(states[name].watermarks)
 
     async def begin_again_where_lost(
         self, pipeline: TargetPipeline, lanes: frozenset[Lane], state: PipelineState | None
     ) -> None:
-        """A target that knows nothing of what the group has acknowledged was lost: the stream is read once more.
+        """A target that knows nothing of what the group has acknowledged of a lane has lost it: the lane is read once
+        more. Each lane for itself, because whoever did this before may have died half-way.
 
-        Once in a process, until the pipeline has begun: where the stream does not help, a snapshot must.
+        Once in a process, until the lane has begun: where the stream does not help, a snapshot must.
         """
-        if state is not None and state.watermarks:
-            self._begun_again.discard(pipeline.name)
+        known = state or PipelineState()
+        self.saw({pipeline.name: known})
+        tried = self._begun_again.setdefault(pipeline.name, set())
+        missing = frozenset(
+            lane
+            for lane in lanes - tried
+            if lane not in known.watermarks and (known.lanes is None or lane < known.lanes)
+        )
+        if not missing:
             return
-        if pipeline.name in self._begun_again:
-            return
-        again = await self._claims.begin_again(pipeline, lanes)
-        self._begun_again.add(pipeline.name)
+        again = await self._claims.begin_again(pipeline, missing)
+        tried |= missing
         if again:
             _log.warning("stream_is_read_again", pipeline=pipeline.name, table=pipeline.target, lanes=sorted(again))
 
@@ -86,4 +98,4 @@ class ClaimKeeper:
     def forget(self, pipeline: TargetPipeline) -> None:
         """The pipeline is not served any more."""
         self._seen.pop(pipeline.name, None)
-        self._begun_again.discard(pipeline.name)
+        self._begun_again.pop(pipeline.name, None)

@@ -265,6 +265,8 @@ class Loader:
         else:
             self._look_for_losses(known)
             self._states = known  # also of pipelines that are yet to join
+            if self._claims is not None:
+                self._claims.saw(known)
             self._troubles.set(names, STATE, None)
             self._forget_overcome(states)
         self._has_looked.set()

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -34,22 +35,23 @@ class Onlooker:
         """Something happened."""
         if isinstance(told, InPhase) and not self._bar:
             self._sample()
-        if self.as_json:
-            print_json_line(document(told))
-        else:
-            self.say(*lines(told))
+        self._say(lines(told), document(told))
 
-    def say(self, *words: str) -> None:
-        """Lines for people."""
-        for line in words:
-            print_plain(console(), line)
-
-    def end(self, words: list[str], told: dict[str, Any]) -> None:
+    def end(self, words: Sequence[str], told: dict[str, Any]) -> None:
         """The last thing to be said, either way."""
-        if self.as_json:
-            print_json_line(told)
-        else:
-            self.say(*words)
+        self._say(words, told)
+
+    def _say(self, words: Sequence[str], told: dict[str, Any]) -> None:
+        """Lines for people, or the document. The work goes on when nobody reads any more, as behind `| head`."""
+        try:
+            if self.as_json:
+                print_json_line(told)
+                return
+            for line in words:
+                print_plain(console(), line)
+            sys.stdout.flush()
+        except (BrokenPipeError, SystemExit):  # the latter is what rich makes of it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
@@ -74,10 +76,7 @@ class Onlooker:
             return
         self._seen = self._tally.events
         seconds = time.monotonic() - self._began
-        if self.as_json:
-            print_json_line(reading_document(self._tally, seconds))
-        else:
-            self.say(reading_line(self._tally, seconds))
+        self._say([reading_line(self._tally, seconds)], reading_document(self._tally, seconds))
 
     async def _draw(self) -> None:
         shown = Progress(

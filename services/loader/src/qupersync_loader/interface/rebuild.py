@@ -127,7 +127,7 @@ async def _run(found: Configuration, call: _Call, stop: Stop) -> int:
         work = asyncio.create_task(_do(rebuild, call, bench, onlooker))
         if await unless_stopped(stop.wait, work):
             return work.result()
-    sys.stderr.write(f"{interrupted(bench.pipeline.name)}\n")
+    sys.stderr.write(f"{interrupted(bench.pipeline.name, placed=rebuild.placed)}\n")
     return EXIT_INTERRUPTED
 
 
@@ -135,7 +135,7 @@ async def _do(rebuild: Rebuild, call: _Call, bench: Workbench, onlooker: Onlooke
     name, table = bench.pipeline.name, bench.pipeline.target
     if call.discard:
         left = await rebuild.discard()
-        words = f"removed {left.table}" if left is not None else f"no rebuild of {name} has left anything"
+        words = f"removed {left.table}" if left is not None else f"nothing is left of any rebuild of {name}"
         onlooker.end([words], {"event": "discarded", "table": left.table if left is not None else None})
         return EXIT_OK
     if call.dry_run:

@@ -188,6 +188,8 @@ def ending_document(rebuilt: Rebuilt) -> dict[str, Any]:
     return {"event": "ended", "phase": rebuilt.phase.value, "equal": rebuilt.comparison.equal, "kept": kept}
 
 
-def interrupted(pipeline: PipelineName) -> str:
-    """What to say when a person ends it."""
+def interrupted(pipeline: PipelineName, *, placed: bool) -> str:
+    """What to say when a person ends it; `placed`: a moment too late."""
+    if placed:
+        return "stopped, but all was done before: the rebuilt rows are in place"
     return f"stopped: nothing was changed, what was read is kept; run `qupersync rebuild {pipeline}` again to go on"

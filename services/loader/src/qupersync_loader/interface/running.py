@@ -37,7 +37,8 @@ async def run_process(file: ConfigurationFile, stop: Stop, *, group: str | None,
             file.follow(sections=_SECTIONS, check=chosen, take=take, tell=loader.tell_of_configuration)
         )
         try:
-            await loader.run(stop)
+            with file.heeding_hangups():
+                await loader.run(stop)
         finally:
             following.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -59,3 +60,17 @@ async def overview(engine: AsyncEngine, pipelines: Sequence[PipelineName]) -> di
         )
         for name, registration in registrations.items()
     }
+
+
+async def left_behind(
+    engine: AsyncEngine, pipelines: Sequence[PipelineName], *, longer_than: timedelta
+) -> dict[PipelineName, datetime]:
+    """Pipelines beside these whose records have waited so long that they keep the outbox from being dropped, and since
+    when; DatabaseUnavailableError where the database does not answer.
+    """
+    values = {"pipelines": list(pipelines), "retention_seconds": longer_than.total_seconds()}
+    with translated():
+        async with engine.connect() as connection:
+            await connection.execute(statement("by_index"))
+            found = await connection.execute(statement("left_behind"), values)
+            return {PipelineName(row.pipeline): row.oldest for row in found}

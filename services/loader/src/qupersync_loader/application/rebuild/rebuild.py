@@ -105,6 +105,12 @@ class Rebuild:
         self._wishes = wishes or Wishes()
         self._patience = patience or Patience()
         self._tally = tally or Tally()
+        self._placed = False
+
+    @property
+    def placed(self) -> bool:
+        """Whether the shadow is in place, however the call ended."""
+        return self._placed
 
     async def preview(self) -> Preview:
         """What would happen; nothing is made."""
@@ -121,8 +127,7 @@ class Rebuild:
         """Removes what an earlier rebuild left, which is returned; None if there was nothing."""
         async with self._shadows.claim(self._pipeline) as shadow:
             found = await shadow.found()
-            if found is not None:
-                await shadow.discard()
+            await shadow.discard()
             return found
 
     async def __call__(self) -> Rebuilt:
@@ -216,7 +221,9 @@ class Rebuild:
         await self._enter(shadow, Phase.SWAPPING)
 
         async def put(held: Held) -> Swapped:
-            return await unbroken(held.put_in_place(self._wishes.way, stand.known_schema))
+            done = await unbroken(held.put_in_place(self._wishes.way, stand.known_schema))
+            self._placed = True
+            return done
 
         before = shadow.prepare if self._wishes.way is Way.SWAP else None
         swapped = await levelling.when_level(put, before=before)

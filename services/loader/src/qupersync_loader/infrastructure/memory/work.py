@@ -160,6 +160,8 @@ class MemoryWork:
                 resolution = None if row.key in refused else "loaded"
             elif envelope.covers_range and row.key not in envelope.withheld_keys and in_range(row.key, envelope):
                 resolution = "gone"
+            if resolution == "gone" and self._pipeline.deletes is DeletePolicy.KEEP:
+                resolution = None  # what is kept may be nowhere else
             if resolution is not None:
                 self._own.quarantine[index] = replace(row, resolution=resolution)
                 count += 1

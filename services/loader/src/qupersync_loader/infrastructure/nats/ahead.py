@@ -53,6 +53,11 @@ class LanesAhead:
                     _note(look, pipeline, lane, each)
         return tuple(look.found.values())
 
+    def forget(self, pipeline: PipelineName) -> None:
+        """The pipeline's lanes are looked at no more."""
+        for known in [known for known in self._looks if known[0] == pipeline]:
+            del self._looks[known]
+
 
 def _note(look: _Look, pipeline: PipelineName, lane: Lane, message: StreamMessage) -> None:
     look.upto = message.sequence

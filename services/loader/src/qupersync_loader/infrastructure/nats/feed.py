@@ -60,7 +60,8 @@ class _Declared:
 
 
 class NatsLaneFeed:
-    """The port `LaneFeed`. `control` is the process's other connection, for declaring and asking.
+    """The port `LaneFeed`, of pipelines that may be let go. `control` is the process's other connection, for declaring
+    and asking.
 
     A consumer that was deleted under us would make an idle loop run hot: fetches that fail, or end early, declare it
     anew.
@@ -172,11 +173,7 @@ class NatsLaneFeed:
 
     async def _renew(self, pipeline: TargetPipeline, lane: Lane) -> bool:
         """Forgets the lane's subscription and declares its consumer anew, if NATS lets us; whether it was gone."""
-        subscriber = self._subscribers.pop((pipeline.name, lane), None)
-        if subscriber is not None:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(_give_back(subscriber), _STOP_SECONDS)
-                await asyncio.wait_for(subscriber.stop(), _STOP_SECONDS)
+        await self._unsubscribe(pipeline, lane)
         # A cluster that is choosing a leader answers nobody: whoever waits long for it then, waits too long.
         js = (await self._control.client()).jetstream(timeout=_RENEW_SECONDS)
         durable = self._durable(pipeline, lane)
@@ -190,6 +187,21 @@ class NatsLaneFeed:
         if gone:
             _log.warning("consumer_was_gone", pipeline=pipeline.name, lane=lane, consumer=durable)
         return gone
+
+    async def _unsubscribe(self, pipeline: TargetPipeline, lane: Lane) -> None:
+        subscriber = self._subscribers.pop((pipeline.name, lane), None)
+        if subscriber is not None:
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(_give_back(subscriber), _STOP_SECONDS)
+                await asyncio.wait_for(subscriber.stop(), _STOP_SECONDS)
+
+    async def let_go(self, pipeline: TargetPipeline) -> None:
+        """Gives back what nobody has taken of the pipeline's lanes; the consumers stay, they are the group's claim."""
+        for name, lane in list(self._subscribers):
+            if name == pipeline.name:
+                await self._unsubscribe(pipeline, lane)
+        self._declared.pop(pipeline.name, None)
+        self._ahead.forget(pipeline.name)
 
     def _subscriber(self, broker: NatsBroker, pipeline: TargetPipeline, lane: Lane) -> Any:
         known = self._subscribers.get((pipeline.name, lane))

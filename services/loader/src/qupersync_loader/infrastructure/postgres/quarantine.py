@@ -9,7 +9,7 @@ from typing import Final
 import asyncpg
 
 from qupersync_loader.application.content import Batch
-from qupersync_loader.domain.pipeline import TargetPipeline
+from qupersync_loader.domain.pipeline import DeletePolicy, TargetPipeline
 from qupersync_loader.infrastructure.postgres.quarantined_range import quarantined_in_range
 from qupersync_loader.infrastructure.postgres.refusals import RefusedRow
 from qupersync_loader.infrastructure.postgres.sql import statement
@@ -71,10 +71,12 @@ class Quarantine:
         lanes, lane = batch.envelope.lanes, batch.envelope.lane
         own = [(row["id"], row["key"]) for row in waiting if lane_of_slot(row["slot"], lanes) == lane]
         loaded = [id_ for id_, key in own if key in said.loaded]
+        await self._resolve(loaded, LOADED)
+        if self._pipeline.deletes is DeletePolicy.KEEP:
+            return len(loaded)  # what the source has forgotten may be nowhere else
         gone = [id_ for id_, key in own if key in said.gone]
         if batch.envelope.covers_range:
             gone += await self._absent(batch, said)
-        await self._resolve(loaded, LOADED)
         await self._resolve(gone, GONE)
         return len(loaded) + len(gone)
 

@@ -77,9 +77,10 @@ async def session(dsn: str, **limits: Any) -> AsyncIterator[asyncpg.Connection]:
 async def _conflict(connection: asyncpg.Connection, pipeline: TargetPipeline) -> ConflictError:
     row = await connection.fetchrow(statement("claimant"), *_halves(pipeline))
     words = "another process"
-    if row is not None:
-        name = row["name"].removeprefix("qupersync-rebuild ")
-        words = f"{name} since {row['since']:%Y-%m-%d %H:%M:%S} UTC"
+    if row is not None and row["name"]:
+        words = row["name"].removeprefix("qupersync-rebuild ")
+    if row is not None and row["since"] is not None:  # the server keeps it from other roles
+        words += f" since {row['since']:%Y-%m-%d %H:%M:%S} UTC"
     return ConflictError(
         f"pipeline {pipeline.name} is being rebuilt by {words}",
         cure="Wait for it, or end that process: there is only one",

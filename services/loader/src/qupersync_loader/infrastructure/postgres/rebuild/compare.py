@@ -1,6 +1,7 @@
 """The comparison of shadow and live table: one sequential scan of each, and a second look only where they differ."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import asyncpg
@@ -8,13 +9,14 @@ import asyncpg
 from qupersync_loader.application.shadows import Comparison, LaneDifference
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_loader.infrastructure.postgres.names import DELETED_AT, quote_table
-from qupersync_loader.infrastructure.postgres.quarantine import columns, storable
+from qupersync_loader.infrastructure.postgres.quarantine import columns
 from qupersync_loader.infrastructure.postgres.rebuild.obstacles import relation
+from qupersync_loader.infrastructure.postgres.rebuild.refused import excepted_keys
 from qupersync_loader.infrastructure.postgres.rebuild.rows import RowStatements, TableRows
 from qupersync_loader.infrastructure.postgres.sql import statement
 from qupersync_shared.contracts.schema import RowSchema
 from qupersync_shared.kernel.ids import Lane
-from qupersync_shared.kernel.positions import Key, Scalar, decode_key, encode_key
+from qupersync_shared.kernel.positions import Scalar, encode_key
 
 _KEYS_SHOWN: Final = 8
 _SLOTS_LOOKED_INTO: Final = 64
@@ -75,34 +77,29 @@ class RowComparison:
 async def row_statements(
     driver: asyncpg.Connection, live: TargetPipeline, shadow: TargetPipeline, schema: RowSchema, *, excepts: bool
 ) -> RowStatements:
-    """The statements over both tables as they are now."""
+    """The statements over both tables as they are now: columns that only later events bring are in neither."""
+    names = await _column_names(driver, live) & await _column_names(driver, shadow)
     return RowStatements(
         pipeline=live,
-        schema=schema,
+        schema=replace(schema, columns=tuple(column for column in schema.columns if column.name in names)),
         live=await _table(driver, live),
         shadow=await _table(driver, shadow),
         excepts=excepts,
     )
 
 
-async def excepted_keys(
-    driver: asyncpg.Connection, live: TargetPipeline, shadow: TargetPipeline, schema: RowSchema
-) -> list[Key]:
-    """Keys that wait in quarantine on either side and that a row of today's key columns can have."""
-    rows = await driver.fetch(statement("keys_in_quarantine"), live.group, shadow.group, live.name)
-    kinds = [column.type.scalar for column in schema.key_columns]
-    keys = [decode_key(row["key"]) for row in rows]
-    return [key for key in keys if [scalar.kind for scalar in key] == kinds and storable(key)]
-
-
 async def _table(driver: asyncpg.Connection, pipeline: TargetPipeline) -> TableRows:
     oid = await relation(driver, pipeline)
-    names = {row["name"] for row in await driver.fetch(statement("columns"), oid)}
     return TableRows(
         name=quote_table(pipeline.schema, pipeline.table),
         unhashed=frozenset(row["name"] for row in await driver.fetch(statement("unhashed"), oid)),
-        marks=DELETED_AT in names,
+        marks=DELETED_AT in await _column_names(driver, pipeline),
     )
+
+
+async def _column_names(driver: asyncpg.Connection, pipeline: TargetPipeline) -> frozenset[str]:
+    oid = await relation(driver, pipeline)
+    return frozenset(row["name"] for row in await driver.fetch(statement("columns"), oid))
 
 
 def _rows_of(sums: _Sums, lane: int, lanes: int) -> int:

@@ -12,11 +12,11 @@ import asyncpg
 from qupersync_loader.application.shadows import Comparison, LanePair, Phase, Swapped, Way
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_loader.infrastructure.postgres.names import quote_table
-from qupersync_loader.infrastructure.postgres.quarantine import columns
 from qupersync_loader.infrastructure.postgres.rebuild.claim import session
-from qupersync_loader.infrastructure.postgres.rebuild.compare import RowComparison, excepted_keys, row_statements
+from qupersync_loader.infrastructure.postgres.rebuild.compare import RowComparison, row_statements
 from qupersync_loader.infrastructure.postgres.rebuild.merge import Merged, merge
 from qupersync_loader.infrastructure.postgres.rebuild.obstacles import catalogue_obstacles, refusal, relation
+from qupersync_loader.infrastructure.postgres.rebuild.refused import excepted_keys, keep, refused, settle
 from qupersync_loader.infrastructure.postgres.rebuild.registry import Registry
 from qupersync_loader.infrastructure.postgres.rebuild.swap import Swap
 from qupersync_loader.infrastructure.postgres.sql import statement
@@ -105,21 +105,21 @@ class PostgresHeld:
             for pipeline in (self._live, self._shadow):
                 if not await self._driver.fetchval(_TRY_LOCK, f"qupersync target {pipeline.target}"):
                     raise TransientError(f"{pipeline.target} is being made to fit another schema", cure="Try again")
-            rows = await self._estimated_rows()
+            rows = await self._rows(exact=way is Way.MERGE)
             keys = await excepted_keys(self._driver, self._live, self._shadow, schema)
-            arrays = columns(keys, len(schema.key)) if keys else []
             statements = await row_statements(self._driver, self._live, self._shadow, schema, excepts=bool(keys))
+            waiting = await refused(self._driver, self._live, self._shadow, statements)
+            await settle(self._driver, self._shadow, waiting.loaded)
             began, merged = None, Merged(written=0, removed=0)
             if way is Way.MERGE:
-                merged = await merge(self._driver, statements, arrays)
+                merged = await merge(self._driver, statements, waiting)
                 await self._leave_shadow(Phase.MERGED, rows, settles=not merged.left_out)
                 await self._driver.execute(f"DROP TABLE {statements.shadow.name}")
             else:
                 obstacles = await catalogue_obstacles(self._driver, self._live)
                 if obstacles:
                     raise refusal(obstacles)
-                if arrays:
-                    await self._driver.execute(statements.keep_excepted(), *arrays)
+                await keep(self._driver, statements, waiting)
                 await self._leave_shadow(Phase.SWAPPED, rows)
                 swap = Swap(self._driver, self._live, self._shadow)
                 began = await swap(readers_seconds=self._patience.readers_seconds)
@@ -138,8 +138,11 @@ class PostgresHeld:
         await self._registry.inherit(self._driver, settles_rows=settles)
         await self._registry.end(self._driver, phase, rows)
 
-    async def _estimated_rows(self) -> int:
-        """As of the last ANALYZE: counting would take as long as there are rows, and all loaders wait."""
+    async def _rows(self, *, exact: bool) -> int:
+        """As of the last ANALYZE, unless `exact`: counting takes as long as there are rows, and all loaders wait."""
+        if exact:
+            table = quote_table(self._shadow.schema, self._shadow.table)
+            return int(await self._driver.fetchval(f"SELECT count(*) FROM {table}"))  # noqa: S608  # quoted
         oid = await relation(self._driver, self._shadow)
         estimate = await self._driver.fetchval("SELECT reltuples::bigint FROM pg_class WHERE oid = $1", oid)
         return max(0, int(estimate))

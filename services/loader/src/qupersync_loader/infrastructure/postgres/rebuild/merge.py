@@ -6,6 +6,8 @@ from typing import Final
 
 import asyncpg
 
+from qupersync_loader.infrastructure.postgres.quarantine import columns
+from qupersync_loader.infrastructure.postgres.rebuild.refused import Refused
 from qupersync_loader.infrastructure.postgres.rebuild.rows import RowStatements
 from qupersync_loader.infrastructure.postgres.sql import statement
 
@@ -22,8 +24,10 @@ class Merged:
     left_out: bool = False
 
 
-async def merge(driver: asyncpg.Connection, statements: RowStatements, keys: list[list[str]]) -> Merged:
-    """Inside the transaction that holds the lanes; `keys` are those in quarantine, one array per key column."""
+async def merge(driver: asyncpg.Connection, statements: RowStatements, waiting: Refused) -> Merged:
+    """Inside the transaction that holds the lanes."""
+    width = len(statements.schema.key)
+    keys, loaded = (columns(list(some), width) if some else [] for some in (waiting.either, waiting.loaded))
     await driver.execute("SET CONSTRAINTS ALL IMMEDIATE")
     # Deletes come first, so that a row may take over what a deleted one held of some other unique index.
     remove = statements.remove()
@@ -35,12 +39,12 @@ async def merge(driver: asyncpg.Connection, statements: RowStatements, keys: lis
     # Rows may have exchanged values under a unique index: then all give theirs up before any takes another's. And what
     # waits in the live table's quarantine may be refused as it was before.
     for left_out, vacate in itertools.product((False, True) if keys else (False,), (False, True)):
-        given = keys if left_out else []
+        given = keys if left_out else loaded
         await driver.execute(_SAVEPOINT)
         try:
             if vacate and vacated:
-                await driver.execute(statements.vacate(vacated, left_out=left_out), *given)
-            written = _count(await driver.execute(statements.upsert(left_out=left_out), *given))
+                await driver.execute(statements.vacate(vacated, left_out=bool(given)), *given)
+            written = _count(await driver.execute(statements.upsert(left_out=bool(given)), *given))
             return Merged(written=written, removed=removed, left_out=left_out)
         except asyncpg.IntegrityConstraintViolationError as error:
             await driver.execute(_BACK)

@@ -19,8 +19,14 @@ _WORDS: Final = {
     "kind": ("it is no plain table", "Merge the rows instead (--merge)"),
     "inheritance": ("it inherits or is inherited from: {}", f"End the inheritance, {_MERGE}"),
     "owner": ("it belongs to {}, whose rights this role does not have", f"GRANT that role to this one, {_MERGE}"),
-    "schema": ("this role may not make tables in schema {}", f"GRANT CREATE ON SCHEMA, {_MERGE}"),
-    "tablespace": ("this role may not make tables in tablespace {}", f"GRANT CREATE ON TABLESPACE, {_MERGE}"),
+    "schema": (
+        "this role may not make tables in schema {}",
+        "GRANT CREATE ON SCHEMA: the rows are loaded into a table beside this one, also where they are merged then",
+    ),
+    "tablespace": (
+        "this role may not make tables in tablespace {}",
+        "GRANT CREATE ON TABLESPACE: the rows are loaded into a table beside this one, also where they are merged then",
+    ),
     "reference": ("foreign key {} refers to it", f"Drop that key and add it again afterwards, {_MERGE}"),
     "own reference": ("its foreign key {} refers to itself", f"Drop that key and add it again afterwards, {_MERGE}"),
     "materialized view": ("materialized view {} reads it", f"Drop it and make it again afterwards, {_MERGE}"),

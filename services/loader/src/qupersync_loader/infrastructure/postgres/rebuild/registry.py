@@ -10,6 +10,7 @@ import asyncpg
 
 from qupersync_loader.application.shadows import LanePair, Phase
 from qupersync_loader.domain.pipeline import DeletePolicy, TargetPipeline
+from qupersync_loader.infrastructure.postgres.names import quote_table
 from qupersync_loader.infrastructure.postgres.sql import statement
 from qupersync_loader.infrastructure.postgres.work import watermark_of
 from qupersync_shared.kernel.errors import LeaseLostError, SchemaRefusedError, TransientError
@@ -86,6 +87,12 @@ class Registry:
                 cure="Let a loader run first: there is nothing to rebuild yet",
             )
         return self._shadow.group in rows
+
+    async def left(self, driver: asyncpg.Connection) -> list[str]:
+        """The table of the registered shadow, quoted: another one's, where `into` has changed since it was made."""
+        rows = await driver.fetch(statement("registrations"), *self._both)
+        shadows = [row for row in rows if row["group_name"] == self._shadow.group]
+        return [quote_table(row["target_schema"], row["target_table"]) for row in shadows]
 
     async def lanes(self, driver: asyncpg.Connection) -> Mapping[Lane, LanePair]:
         """Where both stand, by lane."""

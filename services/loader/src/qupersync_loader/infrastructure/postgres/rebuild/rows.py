@@ -7,6 +7,7 @@ from typing import Final
 from qupersync_loader.domain.pipeline import DeletePolicy, TargetPipeline
 from qupersync_loader.infrastructure.postgres.names import (
     DELETED_AT,
+    PLACE,
     SEQUENCE,
     SLOT,
     SYNCED_AT,
@@ -113,6 +114,17 @@ class RowStatements:
             f"ON CONFLICT ({listed(self.schema.key)}) DO NOTHING"
         )
 
+    def give_up(self) -> str:
+        """Takes rows of some keys out of the shadow, where the live table has others."""
+        return (
+            f"DELETE FROM {self.shadow.name} AS s USING {self.live.name} AS t, {self._keys('k', 1)} "  # noqa: S608  # quoted
+            f"WHERE {self._same_key('s', 'k')} AND {self._same_key('t', 'k')}"
+        )
+
+    def held_keys(self) -> str:
+        """Which of some keys the live table has rows of, by their places in the arrays, from 1 on."""
+        return f"SELECT k.{PLACE} FROM {self._keys('k', 1)} JOIN {self.live.name} AS t ON {self._same_key('t', 'k')}"  # noqa: S608  # quoted
+
     # ------------------------------------------------------------------------------------------------ merging
 
     def remove(self) -> str | None:
@@ -184,7 +196,8 @@ class RowStatements:
         arrays = ", ".join(f"${number + i}::text[]" for i in range(len(columns)))
         raw = ", ".join(f"c{i}" for i in range(len(columns)))
         typed = ", ".join(f"{parameter(c, f'r.c{i}')} AS {quote(c.name)}" for i, c in enumerate(columns))
-        return f"(SELECT {typed} FROM unnest({arrays}) AS r ({raw})) AS {alias}"  # noqa: S608  # quoted
+        listing = f"unnest({arrays}) WITH ORDINALITY AS r ({raw}, {PLACE})"
+        return f"(SELECT {typed}, r.{PLACE} FROM {listing}) AS {alias}"  # noqa: S608  # quoted
 
     def _same_key(self, one: str, two: str) -> str:
         pairs = [(exact(one, column), exact(two, column)) for column in self.schema.key_columns]

@@ -123,7 +123,8 @@ class PostgresShadow:
         known = await self._registry.open(driver)
         if known is None and not await self._registry.is_registered(driver):
             return
-        await driver.execute(f"DROP TABLE IF EXISTS {self._table}")
+        for table in {self._table, *await self._registry.left(driver)}:
+            await driver.execute(f"DROP TABLE IF EXISTS {table}")
         await self._registry.end(driver, Phase.DISCARDED)
 
     @asynccontextmanager
