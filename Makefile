@@ -12,10 +12,10 @@ STAMP := $(VENV)/.ready
 .PHONY: help setup demo up test test-all faults test-redshift soak unattended lint format types check bench simulate lock lock-check isolated clean
 PYTEST_ARGS ?=
 ARGS ?=
-# So many processes share the tests of `test` and `faults`, each with a local stack of its own; 0 runs them one after
-# the other. Tests wait more than they compute.
-WORKERS ?= 0
-SHARED := -n $(WORKERS) --dist worksteal
+# So many processes share the tests, each with a local stack of its own; 0 runs them one after the other. Faults wait
+# more than they compute: two share them unless it is said otherwise.
+WORKERS ?=
+SHARED = -n $(or $(WORKERS),$(1)) --dist worksteal
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -37,7 +37,7 @@ up: $(STAMP) ## local stack and services in the foreground, until Ctrl-C (ARGS=-
 	@$(BIN)/qupersync up $(ARGS)
 
 test: $(STAMP) ## every test but benchmarks, the long faults and what needs Docker (WORKERS=2)
-	@$(BIN)/python -m pytest $(SHARED) -m "not benchmark and not docker and not long" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(call SHARED,0) -m "not benchmark and not docker and not long" $(PYTEST_ARGS)
 
 test-all: $(STAMP) ## every test, benchmarks and Docker included where it answers
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -57,7 +57,7 @@ unattended: $(STAMP) ## many pipelines, few faults, nobody's hand; what grows is
 	@$(BIN)/python -m tests.soak --unattended --minutes $(MINUTES) --pipelines $(PIPELINES) $(ARGS)
 
 faults: $(STAMP) ## every fault of the catalogue, injected for real; prints a report, writes build/faults.md (WORKERS=2)
-	@$(BIN)/python -m pytest $(SHARED) tests/faults $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(call SHARED,2) tests/faults $(PYTEST_ARGS)
 
 lint: $(STAMP) ## ruff: rules and format
 	@$(BIN)/ruff check .

@@ -159,8 +159,8 @@ async def _hashed(world: World, query: str, rows: int) -> bool:
             PostgresSide(dsn=world.services_target_dsn, table=f"{world.target}_hashed"),
             key=["h"],
         )
-    except asyncpg.UndefinedTableError:
-        return False
+    except (asyncpg.UndefinedTableError, ValueError):
+        return False  # it is not there yet, or is being made
     return compared.same and compared.equal == rows
 
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 from tests.e2e.world import World, eventually, opened
-from tests.faults.watching import OLD, Audit, drained, meanwhile, parked, retire
+from tests.faults.watching import OLD, Audit, drained, in_source, meanwhile, parked, retire
 
 from qupersync_local.services import EXTRACTOR, LOADER, ServiceProcess
 from qupersync_local.stack import TARGET_ROLE
@@ -48,11 +48,12 @@ async def test_no_loss_and_no_stale_overwrite_while_loaders_come_and_go(
                 await _leave(world, loaders[2:])
                 left = len(await audit.marks())
                 few = await _at_work(audit, 2, after=left)
-            await drained(world, source.newest)
+            rows = await in_source(world)
+            await drained(world, rows)
             marks = await audit.assert_in_order()
         assert {name.rpartition("_")[0] for name in few} == {"loader_0", "loader_1"}
         assert await parked(world) == (0, 0)
-        facts |= {"rows": source.newest, "events": marks, "loaders at once": len(many)}
+        facts |= {"rows": rows, "events": marks, "loaders at once": len(many)}
 
 
 class _Source:

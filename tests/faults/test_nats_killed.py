@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from tests.e2e.world import World, eventually, opened
-from tests.faults.watching import OLD, Audit, drained, meanwhile, parked, shown, told_by_all
+from tests.faults.watching import OLD, Audit, drained, in_source, meanwhile, parked, shown, told_by_all
 
 from qupersync_local.threaded import ThreadedStack
 
@@ -35,12 +35,13 @@ async def test_no_loss_and_visible_while_nats_is_killed_and_restarted(
                     await source.gains(200)  # extraction goes on, or waits: rows come all the same
                     await asyncio.to_thread(own_stack.call, server.run())
                 await _goes_on(audit)
-            await drained(world, source.newest)
+            rows = await in_source(world)
+            await drained(world, rows)
             marks = await audit.assert_in_order()
         lost = told_by_all(world, "nats_disconnected")
         assert len(lost) >= KILLS, "the connections were not lost"
         assert await parked(world) == (0, 0)
-        facts |= {"rows": source.newest, "events": marks, "kills": KILLS, "connections lost": len(lost)}
+        facts |= {"rows": rows, "events": marks, "kills": KILLS, "connections lost": len(lost)}
 
 
 class _Source:

@@ -12,7 +12,7 @@ from qupersync_shared.kernel.ids import PipelineName
 
 pytestmark = [pytest.mark.faults, pytest.mark.fault(11), pytest.mark.integration, pytest.mark.timeout(300)]
 MIB = 1 << 20
-ROWS = 8_000
+ROWS = 20_000
 COLUMNS = "id bigint NOT NULL, name varchar(2000), updated_at timestamp"
 SHUFFLED = """
     INSERT INTO {table}

@@ -193,6 +193,11 @@ async def equal(world: World, rows: int) -> bool:
     return compared.same and compared.equal == rows
 
 
+async def in_source(world: World) -> int:
+    """The rows of the source, now that nobody writes there: a write that was broken off may have happened."""
+    return int(await world.source.fetchval(f"SELECT count(*) FROM {world.table}"))
+
+
 async def drained(world: World, rows: int, *, seconds_max: float = 180) -> None:
     """Promise L: by itself, the target comes to equal the source, row by row; says what differs when it does not."""
     try:
