@@ -209,3 +209,28 @@ async def test_the_stream_of_a_new_pipeline_is_declared_without_migrate(local_st
                 return stream_name(PipelineName(name)) in [info.config.name for info in await js.streams_info()]
 
             await eventually("its stream is there", declared, seconds_max=40)
+
+
+async def test_other_lanes_in_the_file_wait_for_a_reset_where_nothing_runs_too(
+    local_stack: ThreadedStack,
+) -> None:
+    async with opened(local_stack) as world:
+        await world.insert(1, 100)
+        await world.migrate()
+        await world.extract_once()
+        before = world.configuration["pipelines"][world.name]["lanes"]
+        edit(world, lambda tree: tree["pipelines"][world.name].update(lanes=7))
+        await world.insert(101, 120)
+        await world.extract_once()
+        await world.load()
+        assert len((await world.standing()).watermarks) == before
+        await world.assert_equal(rows=120)
+        said = " ".join(map(str, (await world.status())["reasons"]))
+        assert f"runs with {before} lanes, the configuration says 7" in said
+        assert f"qupersync reset {world.name}" in said
+
+        assert (await world.operate("reset", world.name, "--yes")).code == 0
+        await world.extract_once()
+        await world.load()
+        assert len((await world.standing()).watermarks) == 7
+        await world.assert_equal(rows=120)

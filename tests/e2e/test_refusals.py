@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.e2e.world import World, assert_one_message, command, opened
+from tests.e2e.world import assert_one_message, command, opened
 
 from qupersync_local.threaded import ThreadedStack
 
@@ -94,26 +94,3 @@ async def test_a_key_column_that_the_source_does_not_have(local_stack: ThreadedS
         answer = await command("qupersync-extractor", "run", "--once", config=world.services.configuration)
         assert answer.code == 2, answer
         assert_one_message(answer, "no_such_column", f"pipelines.{world.name}.key", "qupersync.yaml")
-
-
-async def test_other_lanes_than_the_pipeline_runs_with(local_stack: ThreadedStack) -> None:
-    async with opened(local_stack) as world:
-        await world.insert(1, 100)
-        await world.migrate()
-        await world.extract_once()
-        _set_lanes(world, 7)
-        answer = await command("qupersync-extractor", "run", "--once", config=world.services.configuration)
-        assert answer.code == 2, answer
-        assert_one_message(answer, f"pipelines.{world.name}.lanes", "qupersync reset", "qupersync.yaml")
-
-        assert (await world.operate("reset", world.name, "--yes")).code == 0
-        await world.extract_once()
-        await world.load()
-        assert len((await world.standing()).watermarks) == 7
-        await world.assert_equal(rows=100)
-
-
-def _set_lanes(world: World, lanes: int) -> None:
-    tree = world.configuration
-    tree["pipelines"][world.name]["lanes"] = lanes
-    world.services.configuration.write_text(yaml.safe_dump(tree), encoding="utf-8")
