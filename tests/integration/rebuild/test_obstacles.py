@@ -8,11 +8,10 @@ from tests.conformance.loader.events import people
 from tests.integration.rebuild.furnished import as_admin
 from tests.integration.rebuild.sides import Sides
 
-from qupersync_loader.application.shadows import Way
+from qupersync_loader.application.shadows import HinderedError, Way
 from qupersync_loader.domain.pipeline import Adopt, DeletePolicy
 from qupersync_local.stack import TARGET_ROLE
 from qupersync_local.threaded import ThreadedStack
-from qupersync_shared.kernel.errors import SchemaRefusedError
 
 IN_THE_CATALOGUE = {
     "CREATE TABLE other (p bigint REFERENCES people)": "foreign key other_p_fkey of other refers to it",
@@ -42,7 +41,7 @@ async def test_what_the_catalogue_forbids(sides: Sides, sql: str) -> None:
         assert len(obstacles) == 1, obstacles
         assert IN_THE_CATALOGUE[sql] in obstacles[0].what
         assert "--merge" in obstacles[0].cure
-        with pytest.raises(SchemaRefusedError, match="cannot change places"):
+        with pytest.raises(HinderedError, match="cannot change places"):
             await sides.put(shadow)
         await sides.put(shadow, Way.MERGE)
     assert [row["id"] for row in await sides.rows()] == [1, 2]

@@ -310,3 +310,8 @@ def _refuse_closed(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
     """
     if dbapi_connection.driver_connection.is_closed():
         raise DisconnectionError("the connection was closed while it was idle")
+
+
+def affected(tag: str) -> int:
+    """The number at the end of a command's tag, as in `INSERT 0 17`."""
+    return int(tag.rpartition(" ")[2])

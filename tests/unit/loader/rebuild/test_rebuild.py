@@ -8,9 +8,8 @@ import pytest
 from tests.conformance.loader.events import Extractor, ints, people
 from tests.unit.loader.rebuild.rig import SHORT, Rig, until
 
-from qupersync_loader.application.rebuild.rebuild import HinderedError
 from qupersync_loader.application.rebuild.telling import Began, Compared, InPhase, Told, Waits
-from qupersync_loader.application.shadows import Obstacle, Phase, Way
+from qupersync_loader.application.shadows import HinderedError, Obstacle, Phase, Way
 from qupersync_loader.domain.pipeline import OnBadRow
 from qupersync_shared.kernel.errors import ConflictError, LeaseLostError, QupersyncError, TransientError
 from qupersync_shared.kernel.ids import Lane

@@ -10,6 +10,7 @@ from uuid import UUID
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_loader.domain.watermark import Watermark
 from qupersync_shared.contracts.schema import RowSchema
+from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.kernel.ids import Lane
 
 
@@ -125,6 +126,18 @@ class Obstacle:
 
     what: str
     cure: str
+
+
+class HinderedError(QupersyncError):
+    """The tables cannot change names, for all the reasons named."""
+
+    def __init__(self, table: str, obstacles: Sequence[Obstacle]) -> None:
+        told = "; ".join(f"{one.what} ({one.cure})" for one in obstacles)
+        super().__init__(
+            f"{table} cannot change places with a shadow: {told}",
+            cure="Remove what is in the way, or let the rows be merged in place with --merge",
+        )
+        self.obstacles = tuple(obstacles)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,10 @@ from typing import Annotated, Final
 import typer
 
 from qupersync_loader.application.rebuild.level import Patience
-from qupersync_loader.application.rebuild.rebuild import HinderedError, Rebuild, Wishes
+from qupersync_loader.application.rebuild.rebuild import Rebuild, Wishes
 from qupersync_loader.application.rebuild.tally import Tally
-from qupersync_loader.application.shadows import Phase, Way
+from qupersync_loader.application.rebuild.telling import Hindered
+from qupersync_loader.application.shadows import HinderedError, Phase, Way
 from qupersync_loader.infrastructure.postgres.rebuild.shadows import PostgresShadows
 from qupersync_loader.interface.onlooking import Onlooker, unless_stopped
 from qupersync_loader.interface.rebuild_words import (
@@ -146,6 +147,7 @@ async def _do(rebuild: Rebuild, call: _Call, bench: Workbench, onlooker: Onlooke
         async with onlooker.looking():
             rebuilt = await rebuild()
     except HinderedError as error:
+        onlooker.tell(Hindered(obstacles=error.obstacles))
         sys.stderr.write(f"error: {table} cannot change places with a rebuilt one. {error.cure}\n")
         return EXIT_WRONG
     onlooker.end(ending_lines(rebuilt, name), ending_document(rebuilt))

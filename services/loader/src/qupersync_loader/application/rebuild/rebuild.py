@@ -14,10 +14,11 @@ from qupersync_loader.application.rebuild.level import Levelling, Patience, note
 from qupersync_loader.application.rebuild.silent import SilentCommands
 from qupersync_loader.application.rebuild.stand import Stand
 from qupersync_loader.application.rebuild.tally import Tally
-from qupersync_loader.application.rebuild.telling import Began, Compared, Hindered, InPhase, Placed, Tell
+from qupersync_loader.application.rebuild.telling import Began, Compared, InPhase, Placed, Tell
 from qupersync_loader.application.shadows import (
     Comparison,
     Held,
+    HinderedError,
     LanePair,
     Moment,
     Obstacle,
@@ -35,18 +36,6 @@ from qupersync_shared.kernel.ids import Lane, Log
 from qupersync_shared.runtime.logs import get_logger
 
 _log = get_logger(__name__)
-
-
-class HinderedError(QupersyncError):
-    """The tables cannot change names, for all the reasons named."""
-
-    def __init__(self, table: str, obstacles: Sequence[Obstacle]) -> None:
-        told = "; ".join(f"{one.what} ({one.cure})" for one in obstacles)
-        super().__init__(
-            f"{table} cannot change places with a shadow: {told}",
-            cure="Remove what is in the way, or let the rows be merged in place with --merge",
-        )
-        self.obstacles = tuple(obstacles)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +149,6 @@ class Rebuild:
         if self._wishes.swap and self._wishes.way is Way.SWAP:
             obstacles = await shadow.obstacles(await self._history.schema())
             if obstacles:
-                self._tell(Hindered(obstacles=obstacles))
                 raise HinderedError(self._pipeline.target, obstacles)
 
     async def _beginning(self, pairs: Mapping[Lane, LanePair]) -> WholeSnapshot:

@@ -10,6 +10,7 @@ from qupersync_loader.domain.pipeline import DeletePolicy, TargetPipeline
 from qupersync_loader.domain.watermark import SnapshotSeen
 from qupersync_loader.infrastructure.postgres.sql import statement
 from qupersync_shared.contracts.envelope import BatchEnvelope
+from qupersync_shared.runtime.database import affected
 
 
 async def settle_letters(
@@ -25,12 +26,12 @@ async def settle_letters(
     resolved = 0
     if redriven:
         status = await driver.execute(statement("letters_reread"), *names, envelope.lanes, list(redriven))
-        resolved += int(status.rpartition(" ")[2]) + await _settle_left(driver, pipeline, envelope, redriven)
+        resolved += affected(status) + await _settle_left(driver, pipeline, envelope, redriven)
     if snapshot is not None and snapshot.over and pipeline.deletes is not DeletePolicy.KEEP:
         status = await driver.execute(
             statement("letters_before"), *names, envelope.lanes, snapshot.id, envelope.log, snapshot.first
         )
-        resolved += int(status.rpartition(" ")[2])
+        resolved += affected(status)
     return Letters(resolved=resolved, held=await driver.fetchval(statement("letters_hold"), *names, envelope.log))
 
 
@@ -51,4 +52,4 @@ async def _settle_left(
         envelope.sequence,
         [row["id"] for row in found],
     )
-    return int(status.rpartition(" ")[2])
+    return affected(status)

@@ -40,6 +40,11 @@ class _Found:
     nondeterministic: bool
 
 
+def lock_name(pipeline: TargetPipeline) -> str:
+    """What is locked, by its hash, while the target table is made to fit, or exchanged."""
+    return f"qupersync target {pipeline.target}"
+
+
 class TargetTable:
     """The table of one pipeline, inside one transaction that changes nothing else."""
 
@@ -54,9 +59,7 @@ class TargetTable:
         SchemaRefusedError, with the cure, if it cannot or may not be made to fit.
         """
         await self._driver.execute(f"SET LOCAL statement_timeout = '{int(DDL_SECONDS * 1000)}'")
-        await self._driver.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"qupersync target {self._pipeline.target}"
-        )
+        await self._driver.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", lock_name(self._pipeline))
         made = await self._own()
         found = await self._driver.fetchrow(statement("relation"), self._pipeline.schema, self._pipeline.table)
         marks = self._pipeline.deletes is DeletePolicy.SOFT

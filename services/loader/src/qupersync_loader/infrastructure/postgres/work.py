@@ -33,7 +33,7 @@ from qupersync_shared.contracts.envelope import BatchEnvelope, Mode
 from qupersync_shared.kernel.errors import EventRefusedError, RowsRefusedError
 from qupersync_shared.kernel.ids import EventId, Lane, Log, Sequence, SnapshotId
 from qupersync_shared.kernel.positions import encode_position
-from qupersync_shared.runtime.database import raw_connection, sqlstate
+from qupersync_shared.runtime.database import affected, raw_connection, sqlstate
 
 _THREAD_BYTES: Final = 65_536  # encoding less than this takes well under a millisecond
 _TWICE: Final = "21000"
@@ -173,7 +173,7 @@ class PostgresWork:
         sequence = batch.envelope.sequence
         await driver.execute(_SAVEPOINT)
         try:
-            return _count(await driver.execute(self._statements.upsert, sequence))
+            return affected(await driver.execute(self._statements.upsert, sequence))
         except asyncpg.PostgresError as error:
             _refuse_doubled(error, batch)
             if not refuses_rows(error):
@@ -188,7 +188,7 @@ class PostgresWork:
 
         async def part(start: int, end: int) -> int:
             try:
-                return _count(
+                return affected(
                     await driver.execute(self._statements.upsert_part, sequence, places[start], places[end - 1])
                 )
             except asyncpg.PostgresError as error:
@@ -211,7 +211,7 @@ class PostgresWork:
             return None
         try:
             await driver.execute(self._statements.vacate(found))
-            return _count(await driver.execute(self._statements.upsert, batch.envelope.sequence))
+            return affected(await driver.execute(self._statements.upsert, batch.envelope.sequence))
         except asyncpg.PostgresError as error:
             if not refuses_rows(error):
                 raise
@@ -224,7 +224,7 @@ class PostgresWork:
         removed = 0
         if batch.has_gone:
             sql = self._statements.remove_gone
-            removed = 0 if sql is None else _count(await driver.execute(sql, envelope.sequence))
+            removed = 0 if sql is None else affected(await driver.execute(sql, envelope.sequence))
         return removed + (await self._remove_range(driver, batch) if envelope.covers_range else 0)
 
     async def _remove_range(self, driver: asyncpg.Connection, batch: Batch) -> int:
@@ -236,7 +236,7 @@ class PostgresWork:
         sql = self._statements.remove_range(after=len(after), upto=len(upto), present=bool(present))
         if sql is None:
             return 0
-        return _count(
+        return affected(
             await driver.execute(
                 sql,
                 envelope.sequence,
@@ -341,8 +341,3 @@ def _refuse_doubled(error: asyncpg.PostgresError, batch: Batch) -> None:
         raise EventRefusedError(
             f"event {batch.envelope.sequence} of lane {batch.envelope.lane} holds a key twice"
         ) from error
-
-
-def _count(status: str) -> int:
-    """The number at the end of a command's tag, as in `INSERT 0 17`."""
-    return int(status.rpartition(" ")[2])

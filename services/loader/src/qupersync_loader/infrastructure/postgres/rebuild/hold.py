@@ -9,17 +9,18 @@ from uuid import UUID
 
 import asyncpg
 
-from qupersync_loader.application.shadows import Comparison, LanePair, Phase, Swapped, Way
+from qupersync_loader.application.shadows import Comparison, HinderedError, LanePair, Phase, Swapped, Way
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_loader.infrastructure.postgres.names import quote_table
 from qupersync_loader.infrastructure.postgres.rebuild.claim import session
 from qupersync_loader.infrastructure.postgres.rebuild.compare import RowComparison, row_statements
 from qupersync_loader.infrastructure.postgres.rebuild.merge import Merged, merge
-from qupersync_loader.infrastructure.postgres.rebuild.obstacles import catalogue_obstacles, refusal, relation
+from qupersync_loader.infrastructure.postgres.rebuild.obstacles import catalogue_obstacles, relation
 from qupersync_loader.infrastructure.postgres.rebuild.refused import excepted_keys, keep, refused, settle
 from qupersync_loader.infrastructure.postgres.rebuild.registry import Registry
 from qupersync_loader.infrastructure.postgres.rebuild.swap import Swap
 from qupersync_loader.infrastructure.postgres.sql import statement
+from qupersync_loader.infrastructure.postgres.target_table import lock_name
 from qupersync_shared.contracts.schema import RowSchema
 from qupersync_shared.kernel.errors import TransientError
 from qupersync_shared.kernel.ids import Lane
@@ -103,7 +104,7 @@ class PostgresHeld:
             open_ = await self._registry.open(self._driver)
             # A loader that makes the table fit another schema holds this lock, and may wait for what is held here.
             for pipeline in (self._live, self._shadow):
-                if not await self._driver.fetchval(_TRY_LOCK, f"qupersync target {pipeline.target}"):
+                if not await self._driver.fetchval(_TRY_LOCK, lock_name(pipeline)):
                     raise TransientError(f"{pipeline.target} is being made to fit another schema", cure="Try again")
             rows = await self._rows(exact=way is Way.MERGE)
             keys = await excepted_keys(self._driver, self._live, self._shadow, schema)
@@ -118,7 +119,7 @@ class PostgresHeld:
             else:
                 obstacles = await catalogue_obstacles(self._driver, self._live)
                 if obstacles:
-                    raise refusal(obstacles)
+                    raise HinderedError(self._live.target, obstacles)
                 await keep(self._driver, statements, waiting)
                 await self._leave_shadow(Phase.SWAPPED, rows)
                 swap = Swap(self._driver, self._live, self._shadow)

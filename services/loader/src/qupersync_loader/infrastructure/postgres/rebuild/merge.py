@@ -10,6 +10,7 @@ from qupersync_loader.infrastructure.postgres.quarantine import columns
 from qupersync_loader.infrastructure.postgres.rebuild.refused import Refused
 from qupersync_loader.infrastructure.postgres.rebuild.rows import RowStatements
 from qupersync_loader.infrastructure.postgres.sql import statement
+from qupersync_shared.runtime.database import affected
 
 _SAVEPOINT: Final = "SAVEPOINT qupersync_merge"
 _BACK: Final = "ROLLBACK TO SAVEPOINT qupersync_merge"
@@ -31,7 +32,7 @@ async def merge(driver: asyncpg.Connection, statements: RowStatements, waiting: 
     await driver.execute("SET CONSTRAINTS ALL IMMEDIATE")
     # Deletes come first, so that a row may take over what a deleted one held of some other unique index.
     remove = statements.remove()
-    removed = 0 if remove is None else _count(await driver.execute(remove, *keys))
+    removed = 0 if remove is None else affected(await driver.execute(remove, *keys))
     schema = statements.schema
     others = [name for name in schema.names if name not in schema.key]
     vacated = [row["name"] for row in await driver.fetch(statement("vacatable"), statements.live.name, others)]
@@ -44,13 +45,9 @@ async def merge(driver: asyncpg.Connection, statements: RowStatements, waiting: 
         try:
             if vacate and vacated:
                 await driver.execute(statements.vacate(vacated, left_out=bool(given)), *given)
-            written = _count(await driver.execute(statements.upsert(left_out=bool(given)), *given))
+            written = affected(await driver.execute(statements.upsert(left_out=bool(given)), *given))
             return Merged(written=written, removed=removed, left_out=left_out)
         except asyncpg.IntegrityConstraintViolationError as error:
             await driver.execute(_BACK)
             refusal = error
     raise refusal or RuntimeError("nothing was tried")
-
-
-def _count(status: str) -> int:
-    return int(status.rpartition(" ")[2])

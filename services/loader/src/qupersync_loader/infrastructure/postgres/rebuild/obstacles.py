@@ -1,7 +1,6 @@
 """What is in the way of tables changing names: what the catalogue says, and rows that only the live table has."""
 
 import re
-from collections.abc import Sequence
 from typing import Final
 
 import asyncpg
@@ -105,12 +104,6 @@ async def relation(driver: asyncpg.Connection, pipeline: TargetPipeline) -> int:
             f"there is no table {pipeline.target}", cure="A loader makes it: start one, and nothing needs to be rebuilt"
         )
     return int(found["oid"])
-
-
-def refusal(obstacles: Sequence[Obstacle]) -> SchemaRefusedError:
-    """One error for all of them."""
-    listed = "; ".join(f"{each.what} ({each.cure})" for each in obstacles)
-    return SchemaRefusedError(f"the tables cannot change places: {listed}")
 
 
 def _strange(row: asyncpg.Record) -> str:
