@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from qupersync_extractor.infrastructure.postgres.schema import migrate_outbox
+from qupersync_extractor.infrastructure.postgres.signals import PostgresSignals
 from qupersync_local.stack import OUTBOX_ROLE
 from qupersync_local.threaded import ThreadedStack
 from qupersync_shared.runtime.database import create_engine
@@ -48,3 +49,10 @@ async def engine(outbox_dsn: str) -> AsyncIterator[AsyncEngine]:
     made = create_engine(outbox_dsn, application_name="qupersync-test", connections=6, lock_timeout_seconds=5)
     yield made
     await made.dispose()
+
+
+@pytest.fixture
+async def signals(outbox_dsn: str) -> AsyncIterator[PostgresSignals]:
+    made = PostgresSignals(outbox_dsn)
+    yield made
+    await made.close()

@@ -1,18 +1,16 @@
 """A pipeline that was removed while its records wait: it pins the outbox, `status` says so, and `retire` ends it."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import Result
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.integration.persistence.outbox import all_older, drop_partitions, record
 from typer.testing import CliRunner
 
-from qupersync_extractor.domain.records import OutboxRecord
 from qupersync_extractor.infrastructure.postgres.outbox import PostgresOutboxReader
 from qupersync_extractor.infrastructure.postgres.overview import left_behind
 from qupersync_extractor.infrastructure.postgres.partitions import OutboxPartitions
@@ -22,24 +20,13 @@ from qupersync_extractor.infrastructure.postgres.unit_of_work import PostgresUni
 from qupersync_extractor.interface.plugin import plugin
 from qupersync_extractor.interface.status import extractor_status
 from qupersync_shared.kernel.errors import ConfigurationError, QupersyncError
-from qupersync_shared.kernel.ids import EventId, Lane, Log, PipelineName, RunId, Sequence, uuid7
+from qupersync_shared.kernel.ids import Lane, Log, PipelineName, Sequence
 from qupersync_shared.runtime.cli.app import build_app
 from qupersync_shared.runtime.plugins import Plugins
 from qupersync_shared.runtime.settings import load
 
 KEPT, REMOVED = PipelineName("kept"), PipelineName("removed")
 RETENTION = timedelta(seconds=10)
-_WIDE = text(  # made by the migration, for the default retention
-    "SELECT format('DROP TABLE qupersync.%I', relname) FROM pg_inherits JOIN pg_class ON oid = inhrelid "
-    "WHERE inhparent = 'qupersync.outbox'::regclass"
-)
-
-
-@pytest.fixture
-async def signals(outbox_dsn: str) -> AsyncIterator[PostgresSignals]:
-    made = PostgresSignals(outbox_dsn)
-    yield made
-    await made.close()
 
 
 @pytest.fixture
@@ -55,27 +42,9 @@ def config(outbox_dsn: str, tmp_path: Path) -> Path:
     return path
 
 
-def record(pipeline: PipelineName, sequence: int) -> OutboxRecord:
-    return OutboxRecord(
-        id=EventId(uuid7()),
-        pipeline=pipeline,
-        lane=Lane(0),
-        log=Log(1),
-        sequence=Sequence(sequence),
-        occurred_at=datetime.now(UTC),
-        correlation_id=RunId(uuid7()),
-        headers={},
-        payload=b"x",
-        event_type="qupersync.batch.v1",
-        event_version=1,
-    )
-
-
 async def extracted(engine: AsyncEngine, signals: PostgresSignals, *pipelines: PipelineName) -> OutboxPartitions:
     """One record of each pipeline waits to be published, in a partition that is over the next moment."""
-    async with engine.begin() as connection:
-        for drop in (await connection.execute(_WIDE)).scalars().all():
-            await connection.exec_driver_sql(drop)
+    await drop_partitions(engine)
     partitions = OutboxPartitions(engine, timedelta(seconds=1))
     await partitions.ensure_ahead()
     for pipeline in pipelines:
@@ -84,13 +53,6 @@ async def extracted(engine: AsyncEngine, signals: PostgresSignals, *pipelines: P
             await page.outbox.add([record(pipeline, 1)])
             await page.commit()
     return partitions
-
-
-async def until_old(engine: AsyncEngine, age: timedelta) -> None:
-    old = text("SELECT max(occurred_at) < clock_timestamp() - make_interval(secs => :age) FROM qupersync.outbox")
-    async with engine.connect() as connection, asyncio.timeout(60):
-        while not (await connection.execute(old, {"age": age.total_seconds()})).scalar_one():  # noqa: ASYNC110  # a clock has no signal
-            await asyncio.sleep(0.2)
 
 
 async def told(engine: AsyncEngine, signals: PostgresSignals, pipeline: PipelineName) -> int:
@@ -109,7 +71,7 @@ async def test_what_is_left_of_a_removed_pipeline_pins_the_outbox_until_it_is_re
     engine: AsyncEngine, signals: PostgresSignals, config: Path
 ) -> None:
     partitions = await extracted(engine, signals, REMOVED)
-    await until_old(engine, RETENTION)
+    await all_older(engine, RETENTION)
     await partitions.drop_published()
     assert await told(engine, signals, REMOVED) == 1, "what was never published is not dropped by itself"
     reasons = " ".join((await extractor_status(load(config, {}))).reasons)

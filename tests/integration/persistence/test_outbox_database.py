@@ -7,21 +7,20 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.integration.persistence.outbox import record
 
-from qupersync_extractor.domain.records import OutboxRecord
 from qupersync_extractor.infrastructure.postgres.outbox import PostgresOutboxReader
 from qupersync_extractor.infrastructure.postgres.registry import PostgresRegistry
 from qupersync_extractor.infrastructure.postgres.signals import GRACE_SECONDS, REQUEST_CHANNEL, PostgresSignals
 from qupersync_extractor.infrastructure.postgres.sql import statement
 from qupersync_extractor.infrastructure.postgres.unit_of_work import PostgresUnitOfWorkFactory
 from qupersync_shared.kernel.errors import DatabaseUnavailableError
-from qupersync_shared.kernel.ids import EventId, FencingToken, Lane, Log, PipelineName, RunId, Sequence, uuid7
+from qupersync_shared.kernel.ids import FencingToken, PipelineName, Sequence
 from qupersync_shared.runtime.database import connect, create_engine, end_frozen_sessions
 
 PIPELINE = PipelineName("orders")
@@ -38,13 +37,6 @@ _FILL = """
     FROM unnest('{orders,others}'::text[]) AS pipeline, generate_series(0, 3) AS lane,
          generate_series(1, 300) AS sequence
 """
-
-
-@pytest.fixture
-async def signals(outbox_dsn: str) -> AsyncIterator[PostgresSignals]:
-    made = PostgresSignals(outbox_dsn)
-    yield made
-    await made.close()
 
 
 @pytest.fixture
@@ -95,7 +87,7 @@ async def test_a_connection_lost_in_the_transaction_is_transient_and_loses_the_p
     factory = PostgresUnitOfWorkFactory(engine)
     async with factory() as work:
         state = await work.extractions.lock(PIPELINE, token)
-        await work.outbox.add([_record(1)])
+        await work.outbox.add([record(PIPELINE, 1)])
         await work.extractions.save(replace(state, sequence=Sequence(1)))
         assert await admin.fetchval(_OTHERS, "qupersync-test") >= 1
         with pytest.raises(DatabaseUnavailableError):
@@ -124,7 +116,7 @@ async def test_a_commit_without_an_answer_is_transient_and_the_state_tells(
     async def page() -> None:
         async with factory() as work:
             state = await work.extractions.lock(PIPELINE, token)
-            await work.outbox.add([_record(1)])
+            await work.outbox.add([record(PIPELINE, 1)])
             await work.extractions.save(replace(state, sequence=Sequence(1)))
             await work.commit()
 
@@ -243,7 +235,7 @@ async def test_the_listener_returns_after_its_connection_was_lost(
         heard = asyncio.create_task(reader.wait(LONG_SECONDS))
         async with PostgresUnitOfWorkFactory(engine)() as work:
             await work.extractions.lock(PIPELINE, token)
-            await work.outbox.add([_record(sequence)])
+            await work.outbox.add([record(PIPELINE, sequence)])
             await work.commit()
         await asyncio.wait_for(heard, LONG_SECONDS / 3)
         assert await admin.fetchval(_OTHERS, "qupersync-listen") == 1
@@ -291,7 +283,7 @@ async def test_a_listener_tells_pipelines_apart_and_knows_when_it_may_have_misse
                 continue
         async with PostgresUnitOfWorkFactory(engine)() as work:
             await work.extractions.lock(PIPELINE, token)
-            await work.outbox.add([_record(sequence)])
+            await work.outbox.add([record(PIPELINE, sequence)])
             await work.commit()
         assert await reader.next_committed(LONG_SECONDS) == {PIPELINE}
         await admin.fetchval(_OTHERS, "qupersync-listen")
@@ -353,19 +345,3 @@ async def _silence(reader: PostgresOutboxReader) -> None:
         if not done:
             waiting.cancel()
             return
-
-
-def _record(sequence: int) -> OutboxRecord:
-    return OutboxRecord(
-        id=EventId(uuid7()),
-        pipeline=PIPELINE,
-        lane=Lane(0),
-        log=Log(1),
-        sequence=Sequence(sequence),
-        occurred_at=datetime.now(UTC),
-        correlation_id=RunId(uuid7()),
-        headers={},
-        payload=b"rows",
-        event_type="qupersync.batch.v1",
-        event_version=1,
-    )

@@ -1,9 +1,7 @@
 """All pipelines at a glance: the same as each adapter says of one, in a few statements."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
-import pytest
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -17,13 +15,6 @@ from qupersync_shared.kernel.ids import Lane, PipelineName
 
 NAMES = [PipelineName(f"p{number}") for number in range(30)]
 STATEMENTS_MAX = 10
-
-
-@pytest.fixture
-async def signals(outbox_dsn: str) -> AsyncIterator[PostgresSignals]:
-    made = PostgresSignals(outbox_dsn)
-    yield made
-    await made.close()
 
 
 _FILL = """

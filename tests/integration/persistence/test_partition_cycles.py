@@ -2,45 +2,33 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.integration.persistence.outbox import all_older, drop_partitions, record
 
-from qupersync_extractor.domain.records import OutboxRecord
 from qupersync_extractor.infrastructure.postgres.outbox import PostgresOutboxReader
 from qupersync_extractor.infrastructure.postgres.partitions import OutboxPartitions, partition_width
 from qupersync_extractor.infrastructure.postgres.registry import PostgresRegistry
 from qupersync_extractor.infrastructure.postgres.relay_cursors import PostgresRelayCursors
 from qupersync_extractor.infrastructure.postgres.signals import PostgresSignals
 from qupersync_extractor.infrastructure.postgres.unit_of_work import PostgresUnitOfWorkFactory
-from qupersync_shared.kernel.ids import EventId, Lane, Log, PipelineName, RunId, Sequence, uuid7
+from qupersync_shared.kernel.ids import Lane, Log, PipelineName, Sequence
 
 PIPELINE = PipelineName("orders")
 RETENTION = timedelta(seconds=2)
 CYCLES = 5
 PAYLOAD = 40_000
 
-_CLEAR = text(
-    "SELECT format('DROP TABLE qupersync.%I', relname) FROM pg_inherits JOIN pg_class ON oid = inhrelid "
-    "WHERE inhparent = 'qupersync.outbox'::regclass"
-)
 _BOUNDS = text(
     "SELECT bound.at[1]::timestamptz AS lower, bound.at[2]::timestamptz AS upper FROM pg_inherits "
     "JOIN pg_class AS c ON c.oid = inhrelid, regexp_match(pg_get_expr(c.relpartbound, c.oid), "
     "'FROM \\(''(.+)''\\) TO \\(''(.+)''\\)') AS bound (at) WHERE inhparent = 'qupersync.outbox'::regclass ORDER BY 1"
 )
-
-
-@pytest.fixture
-async def signals(outbox_dsn: str) -> AsyncIterator[PostgresSignals]:
-    made = PostgresSignals(outbox_dsn)
-    yield made
-    await made.close()
 
 
 @pytest.mark.parametrize(
@@ -61,7 +49,7 @@ def test_the_width_follows_the_retention(retention: timedelta, width: timedelta)
 
 
 async def test_the_outbox_is_bounded_over_many_cycles(engine: AsyncEngine, signals: PostgresSignals) -> None:
-    await _clear(engine)
+    await drop_partitions(engine)
     registry = PostgresRegistry(engine, signals)
     await registry.register(PIPELINE, 1)
     partitions = OutboxPartitions(engine, RETENTION)
@@ -73,7 +61,7 @@ async def test_the_outbox_is_bounded_over_many_cycles(engine: AsyncEngine, signa
     while time.monotonic() < end:
         sequence += 1
         async with work() as page:
-            await page.outbox.add([_record(sequence)])
+            await page.outbox.add([record(PIPELINE, sequence, payload=b"x" * PAYLOAD)])
             await page.commit()
         [cursor] = await cursors.claim(PIPELINE, "relay", 60)
         assert await cursors.advance(replace(cursor, last_sequence=Sequence(sequence)), "relay")
@@ -91,13 +79,13 @@ async def test_the_outbox_is_bounded_over_many_cycles(engine: AsyncEngine, signa
 
 
 async def test_what_is_not_published_stays_over_all_cycles(engine: AsyncEngine, signals: PostgresSignals) -> None:
-    await _clear(engine)
+    await drop_partitions(engine)
     await PostgresRegistry(engine, signals).register(PIPELINE, 1)
     partitions = OutboxPartitions(engine, timedelta(seconds=1))
     async with PostgresUnitOfWorkFactory(engine, partitions)() as page:
-        await page.outbox.add([_record(1)])
+        await page.outbox.add([record(PIPELINE, 1, payload=b"x" * PAYLOAD)])
         await page.commit()
-    await _until_old(engine)
+    await all_older(engine, timedelta(seconds=3))
     await partitions.drop_published()
     outbox = PostgresOutboxReader(engine, signals)
     assert (await outbox.depth(PIPELINE)).records == 1
@@ -107,7 +95,7 @@ async def test_what_is_not_published_stays_over_all_cycles(engine: AsyncEngine, 
 async def test_another_retention_goes_on_where_the_partitions_end(
     engine: AsyncEngine, changes: tuple[str, ...]
 ) -> None:
-    await _clear(engine)
+    await drop_partitions(engine)
     lengths = {"72h": 259_200, "24h": 86_400, "1h": 3600, "10m": 600, "1m": 60, "10s": 10}
     for change in changes:
         partitions = OutboxPartitions(engine, timedelta(seconds=lengths[change]))
@@ -120,31 +108,6 @@ async def test_another_retention_goes_on_where_the_partitions_end(
         assert bounds[-1][1] >= now + partitions.ahead
 
 
-def _record(sequence: int) -> OutboxRecord:
-    return OutboxRecord(
-        id=EventId(uuid7()),
-        pipeline=PIPELINE,
-        lane=Lane(0),
-        log=Log(1),
-        sequence=Sequence(sequence),
-        occurred_at=datetime.now(UTC),
-        correlation_id=RunId(uuid7()),
-        headers={},
-        payload=b"x" * PAYLOAD,
-        event_type="qupersync.batch.v1",
-        event_version=1,
-    )
-
-
-async def _until_old(engine: AsyncEngine) -> None:
-    """Until the first partition with a record in it is older than three seconds, by the database's clock."""
-    async with engine.connect() as connection:
-        old = text("SELECT max(occurred_at) < clock_timestamp() - interval '3 s' FROM qupersync.outbox")
-        async with asyncio.timeout(60):
-            while not (await connection.execute(old)).scalar_one():  # noqa: ASYNC110  # a clock has no signal
-                await asyncio.sleep(0.2)
-
-
 async def _now(engine: AsyncEngine) -> datetime:
     async with engine.connect() as connection:
         now: datetime = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
@@ -155,10 +118,3 @@ async def _bounds(engine: AsyncEngine) -> list[tuple[datetime, datetime]]:
     """Every partition's, the oldest first."""
     async with engine.connect() as connection:
         return [(row.lower, row.upper) for row in await connection.execute(_BOUNDS)]
-
-
-async def _clear(engine: AsyncEngine) -> None:
-    """Without the partitions that the template was made with."""
-    async with engine.begin() as connection:
-        for ddl in (await connection.execute(_CLEAR)).scalars().all():
-            await connection.exec_driver_sql(ddl)

@@ -3,20 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.integration.persistence.outbox import record
 
-from qupersync_extractor.domain.records import OutboxRecord
 from qupersync_extractor.infrastructure.postgres.partitions import OutboxPartitions
 from qupersync_extractor.infrastructure.postgres.registry import PostgresRegistry
 from qupersync_extractor.infrastructure.postgres.relay_cursors import PostgresRelayCursors
 from qupersync_extractor.infrastructure.postgres.signals import PostgresSignals
 from qupersync_extractor.infrastructure.postgres.unit_of_work import PostgresUnitOfWorkFactory
 from qupersync_shared.kernel.errors import DatabaseUnavailableError
-from qupersync_shared.kernel.ids import EventId, Lane, Log, PipelineName, RunId, Sequence, uuid7
+from qupersync_shared.kernel.ids import Lane, Log, PipelineName, Sequence
 from qupersync_shared.runtime.database import create_engine
 
 PIPELINE = PipelineName("orders")
@@ -147,9 +147,9 @@ async def test_a_record_without_partition_is_transient_and_heals(
     await _drop_all(engine)
     async with factory() as work:
         with pytest.raises(DatabaseUnavailableError, match="no partition"):
-            await work.outbox.add([_record()])
+            await work.outbox.add([record(PIPELINE)])
     async with factory() as work:
-        await work.outbox.add([_record()])
+        await work.outbox.add([record(PIPELINE)])
         await work.commit()
 
 
@@ -163,7 +163,7 @@ async def test_partitions_that_cannot_be_made_ahead_stop_nothing_yet(engine: Asy
         async with engine.connect() as blocker:
             await blocker.execute(text("LOCK TABLE ONLY qupersync.outbox IN SHARE UPDATE EXCLUSIVE MODE"))  # as VACUUM
             async with PostgresUnitOfWorkFactory(impatient, partitions)() as work:
-                await work.outbox.add([_record()])
+                await work.outbox.add([record(PIPELINE)])
                 await work.commit()
             partitions.mark_missed()
             with pytest.raises(DatabaseUnavailableError, match="lock timeout"):
@@ -172,22 +172,6 @@ async def test_partitions_that_cannot_be_made_ahead_stop_nothing_yet(engine: Asy
         assert last in await _names(engine)
     finally:
         await impatient.dispose()
-
-
-def _record() -> OutboxRecord:
-    return OutboxRecord(
-        id=EventId(uuid7()),
-        pipeline=PIPELINE,
-        lane=Lane(0),
-        log=Log(1),
-        sequence=Sequence(1),
-        occurred_at=datetime.now(UTC),
-        correlation_id=RunId(uuid7()),
-        headers={},
-        payload=b"rows",
-        event_type="qupersync.batch.v1",
-        event_version=1,
-    )
 
 
 async def _drop_all(engine: AsyncEngine) -> None:
