@@ -85,6 +85,7 @@ async def test_resent_copies_are_applied_in_their_order(replays: Replays) -> Non
     replayed = await replays.run(Part(first=Position(sequence=3)))
     assert replays.rows()[1] == "later1"
     assert replayed.gaps == []
+    assert replayed.complete
 
 
 async def test_what_the_stream_lost_for_good_is_named_and_gone_past(replays: Replays) -> None:
@@ -93,6 +94,7 @@ async def test_what_the_stream_lost_for_good_is_named_and_gone_past(replays: Rep
     rig.publish(rig.source.incremental(people(2, name="later")))
     replayed = await replays.run()
     assert replayed.gaps == [0, 1]
+    assert not replayed.complete
     assert (replays.rows()[1], replays.rows()[2]) == ("n1", "later2")
 
 

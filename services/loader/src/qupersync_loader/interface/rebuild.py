@@ -21,7 +21,13 @@ from qupersync_loader.interface.rebuild_words import (
     preview_document,
     preview_lines,
 )
-from qupersync_loader.interface.rebuilding import Workbench, workbench
+from qupersync_loader.interface.rebuilding import (
+    ConnectionsOption,
+    LinesOption,
+    PipelineArgument,
+    Workbench,
+    workbench,
+)
 from qupersync_shared.kernel.clock import SystemClock
 from qupersync_shared.runtime.cli.guard import EXIT_INTERRUPTED, EXIT_OK, EXIT_WRONG
 from qupersync_shared.runtime.cli.invocation import configuration
@@ -30,13 +36,6 @@ from qupersync_shared.runtime.lifecycle import Stop, run_until_stopped
 from qupersync_shared.runtime.settings import Configuration
 
 WAIT_LOCK_SECONDS: Final = 600.0
-
-PipelineArgument = Annotated[str, typer.Argument(help="The pipeline.")]
-ConnectionsOption = Annotated[
-    int | None,
-    typer.Option("--connections", "-n", min=1, max=64, help="Lanes read at a time [loader.connections]."),
-]
-LinesOption = Annotated[bool, typer.Option("--json", help="One JSON document a line.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

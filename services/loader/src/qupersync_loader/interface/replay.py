@@ -14,8 +14,7 @@ from qupersync_loader.application.rebuild.replay import Replay, Replayed, replay
 from qupersync_loader.application.rebuild.tally import Tally
 from qupersync_loader.infrastructure.postgres.replay_tables import PostgresReplayTables
 from qupersync_loader.interface.onlooking import Onlooker, unless_stopped
-from qupersync_loader.interface.rebuild import ConnectionsOption, LinesOption, PipelineArgument
-from qupersync_loader.interface.rebuilding import workbench
+from qupersync_loader.interface.rebuilding import ConnectionsOption, LinesOption, PipelineArgument, workbench
 from qupersync_shared.kernel.clock import SystemClock
 from qupersync_shared.kernel.errors import ConfigurationError
 from qupersync_shared.runtime.cli.guard import EXIT_INTERRUPTED, EXIT_OK, EXIT_WRONG
@@ -139,7 +138,7 @@ async def _do(replay: Replay, call: _Call, onlooker: Onlooker, tally: Tally) -> 
     async with onlooker.looking():
         replayed = await replay(call.part)
     onlooker.end(_lines(replayed, call, tally), _document(replayed, call, tally))
-    return EXIT_OK if replayed.left_out.nothing else EXIT_WRONG
+    return EXIT_OK if replayed.complete else EXIT_WRONG
 
 
 def _lines(replayed: Replayed, call: _Call, tally: Tally) -> list[str]:

@@ -67,6 +67,11 @@ class Replayed:
     left_out: LeftOut
     gaps: Sequence[Lane] = ()
 
+    @property
+    def complete(self) -> bool:
+        """Whether the table holds all that the part said."""
+        return self.left_out.nothing and not self.gaps
+
 
 class Replay:
     """The first event seen of a lane counts as its beginning: the table then holds what these events said, no more."""
