@@ -4,8 +4,8 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final
 
 from qupersync_shared.runtime.logs import get_logger
 
@@ -36,6 +36,14 @@ class Stop:
         except TimeoutError:
             return self.requested
         return True
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancels the tasks, and returns when all of them are over, in whichever way."""
+    ending = list(tasks)
+    for task in ending:
+        task.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)
 
 
 def run_until_stopped(main: Callable[[Stop], Awaitable[int]], *, grace_seconds: float = 60.0) -> int:

@@ -10,7 +10,7 @@ from qupersync_extractor.application.relay import LaneRelay
 from qupersync_extractor.application.troubles import Troubles, reason_of
 from qupersync_shared.kernel.errors import QupersyncError, StreamFullError, StreamUnavailableError
 from qupersync_shared.kernel.ids import Lane, PipelineName
-from qupersync_shared.runtime.lifecycle import Stop
+from qupersync_shared.runtime.lifecycle import Stop, end_tasks
 from qupersync_shared.runtime.logs import get_logger
 from qupersync_shared.runtime.retry import Backoff
 
@@ -70,8 +70,7 @@ class _LaneWork:
     async def end(self) -> None:
         """Returns when the task is over. Cancelling alone may be swallowed by a wait_for (Python before 3.12)."""
         self.ending.request()
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
+        await end_tasks([self.task])
 
 
 @dataclass(slots=True, kw_only=True)
@@ -206,9 +205,7 @@ async def _until_either(event: asyncio.Event, stop: Stop, seconds: float) -> Non
     try:
         await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+        await end_tasks(waiting)
 
 
 def _part(relay: LaneRelay) -> str:

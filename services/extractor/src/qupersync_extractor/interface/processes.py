@@ -36,7 +36,7 @@ from qupersync_shared.kernel.errors import (
 )
 from qupersync_shared.kernel.ids import PipelineName
 from qupersync_shared.runtime.configuration_file import ConfigurationFile, still_there
-from qupersync_shared.runtime.lifecycle import Stop
+from qupersync_shared.runtime.lifecycle import Stop, end_tasks
 from qupersync_shared.runtime.logs import get_logger
 from qupersync_shared.runtime.retry import Backoff
 from qupersync_shared.runtime.settings import Configuration
@@ -232,9 +232,7 @@ class Process:
             self.stop.request()  # the others may miss their cancellation, and would hold the process for ever
             raise
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(tasks)
         return failures
 
     async def _drain(self) -> None:

@@ -14,7 +14,7 @@ from qupersync_extractor.application.troubles import reason_of
 from qupersync_extractor.bootstrap import Workshop
 from qupersync_extractor.domain.pipeline import Pipeline
 from qupersync_shared.kernel.errors import ConfigurationError, QupersyncError
-from qupersync_shared.runtime.lifecycle import Stop
+from qupersync_shared.runtime.lifecycle import Stop, end_tasks
 from qupersync_shared.runtime.logs import get_logger
 from qupersync_shared.runtime.retry import Backoff
 from qupersync_shared.runtime.settings import PipelineSection
@@ -108,9 +108,7 @@ class RunningPipelines:
             if failed.done():
                 raise failed.result()
         finally:
-            for task in (stopped, failed):
-                task.cancel()
-            await asyncio.gather(stopped, failed, return_exceptions=True)
+            await end_tasks((stopped, failed))
 
     async def end(self) -> None:
         """Lets every pipeline go, at once."""

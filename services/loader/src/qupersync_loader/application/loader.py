@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -20,7 +20,7 @@ from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_shared.contracts.progress import HEARTBEAT_SECONDS
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.kernel.ids import GroupName, Lane, PipelineName
-from qupersync_shared.runtime.lifecycle import Stop
+from qupersync_shared.runtime.lifecycle import Stop, end_tasks
 from qupersync_shared.runtime.logs import describe, get_logger
 from qupersync_shared.runtime.retry import Backoff
 
@@ -172,7 +172,7 @@ class Loader:
 
     async def _let_go(self, pipeline: TargetPipeline) -> None:
         if (discovering := self._discovering.pop(pipeline.name, None)) is not None:
-            await _ended([discovering])
+            await end_tasks([discovering])
         self._rotation.drop(ref for ref in self._rotation.lanes if ref[0] == pipeline)
         await self._slots.leave(pipeline)
         await self._feed.let_go(pipeline)
@@ -188,7 +188,7 @@ class Loader:
         try:
             await stop.wait()
         finally:
-            await _ended(self._discovering.values())
+            await end_tasks(self._discovering.values())
 
     # -------------------------------------------------------------------------------------------------- lanes
 
@@ -354,10 +354,3 @@ class Loader:
             if stuck and reason is not None:
                 blocked[ref] = f"{pipeline.name}, {reason}"
         return blocked
-
-
-async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
-    ending = list(tasks)
-    for task in ending:
-        task.cancel()
-    await asyncio.gather(*ending, return_exceptions=True)

@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from qupersync_loader.application.rotation import LaneRef, Rotation
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.kernel.ids import Lane
-from qupersync_shared.runtime.lifecycle import Stop
+from qupersync_shared.runtime.lifecycle import Stop, end_tasks
 from qupersync_shared.runtime.logs import get_logger
 
 # A server that restarts forgets who waits: so long, at most, nobody is told.
@@ -84,11 +84,11 @@ class QuietLanes:
 
     async def close(self) -> None:
         """Gives every lane back; nothing is watched any more."""
-        await _end(self._watching)
+        await end_tasks(self._watching)
 
     async def leave(self, pipeline: TargetPipeline) -> None:
         """Gives the pipeline's lanes back; they are not watched any more."""
-        await _end([task for task, ref in self._watching.items() if ref[0] == pipeline])
+        await end_tasks([task for task, ref in self._watching.items() if ref[0] == pipeline])
 
     async def _watch(self, ref: LaneRef) -> None:
         busy = False
@@ -104,10 +104,3 @@ class QuietLanes:
         finally:
             self._rotation.give_back(ref, busy=busy)
             self._returned.set()
-
-
-async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
-    ending = list(tasks)
-    for task in ending:
-        task.cancel()
-    await asyncio.gather(*ending, return_exceptions=True)
