@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from contextlib import AsyncExitStack
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +16,7 @@ from qupersync_loader.domain.pipeline import Adopt, OnBadRow
 from qupersync_loader.infrastructure.postgres import knowledge, staging
 from qupersync_loader.infrastructure.postgres.names import quote
 from qupersync_loader.infrastructure.postgres.schema import migrate_target, pending_revisions
+from qupersync_loader.infrastructure.postgres.sql import statement
 from qupersync_loader.infrastructure.postgres.statements import Statements
 from qupersync_loader.infrastructure.postgres.target import PostgresTarget
 from qupersync_local.stack import TARGET_ROLE
@@ -234,3 +236,12 @@ async def test_a_missing_right_is_waited_for(postgres: PostgresHarness, local_st
     finally:
         await connection.close()
     await lanes.load([event])
+
+
+async def test_lanes_that_begin_at_once_register_one_pipeline(postgres: PostgresHarness) -> None:
+    async with AsyncExitStack() as stack:
+        drivers = [await stack.enter_async_context(postgres.connected()) for _ in range(6)]
+        for turn in range(100):
+            names = ("main", f"p{turn}", "public", f"t{turn}")
+            await asyncio.gather(*(driver.execute(statement("register"), *names) for driver in drivers))
+    assert await postgres.value("SELECT count(*) FROM qupersync_pipeline") == 100
