@@ -4,7 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from qupersync_extractor.domain.pipeline import DeletePolicy, Pipeline, SourceQuery, SourceTable
+from qupersync_extractor.domain.pipeline import (
+    DeletePolicy,
+    Pipeline,
+    Relation,
+    Score,
+    SourceEntity,
+    SourceQuery,
+    SourceTable,
+)
 from qupersync_shared.kernel.errors import ConfigurationError
 from qupersync_shared.kernel.ids import PipelineName
 from qupersync_shared.runtime.settings import Configuration, NatsSection, PipelineSection
@@ -65,12 +73,9 @@ def extractor_settings(
 
 def pipeline_of(name: str, section: PipelineSection) -> Pipeline:
     """The domain's pipeline of a section that has been validated."""
-    relation = (
-        SourceQuery(section.query) if section.query is not None else SourceTable(*split_table(section.from_ or ""))
-    )
     return Pipeline(
         name=PipelineName(name),
-        relation=relation,
+        relation=_relation(section),
         key=tuple(section.key),
         cursor=section.cursor,
         cursor_time_zone=section.cursor_time_zone,
@@ -81,4 +86,16 @@ def pipeline_of(name: str, section: PipelineSection) -> Pipeline:
         lanes=section.lanes,
         snapshot_every=section.snapshot_every,
         deletes=DeletePolicy(section.deletes),
+        entity=section.entity,
+        score=None
+        if section.score is None
+        else Score(model=section.score.model, version=section.score.version, into=section.score.into),
     )
+
+
+def _relation(section: PipelineSection) -> Relation:
+    if section.of_views is not None:
+        return SourceEntity(section.of_views)
+    if section.query is not None:
+        return SourceQuery(section.query)
+    return SourceTable(*split_table(section.from_ or ""))

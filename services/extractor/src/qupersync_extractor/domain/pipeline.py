@@ -28,7 +28,26 @@ class SourceQuery:
         return "query"
 
 
-Relation = SourceTable | SourceQuery
+@dataclass(frozen=True, slots=True)
+class SourceEntity:
+    """A ready-made entity, by name: its rows are put together from several system views."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"entity {self.name}"
+
+
+Relation = SourceTable | SourceQuery | SourceEntity
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A column that a model computes for each row; another version means other values in every row."""
+
+    model: str
+    version: str
+    into: str
 
 
 class DeletePolicy(StrEnum):
@@ -55,6 +74,8 @@ class Pipeline:
     lanes: int
     snapshot_every: timedelta | None
     deletes: DeletePolicy = DeletePolicy.APPLY
+    entity: str | None = None
+    score: Score | None = None
 
     def __post_init__(self) -> None:
         if not self.key:

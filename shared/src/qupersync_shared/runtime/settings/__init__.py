@@ -7,10 +7,12 @@ from qupersync_shared.runtime.settings.model import (
     DuckDbSource,
     ExtractorSection,
     LoaderSection,
+    ModelsSection,
     NatsSection,
     PipelineSection,
     RedshiftSource,
     Schedule,
+    ScoreSection,
 )
 
 __all__ = [
@@ -21,10 +23,12 @@ __all__ = [
     "DuckDbSource",
     "ExtractorSection",
     "LoaderSection",
+    "ModelsSection",
     "NatsSection",
     "PipelineSection",
     "RedshiftSource",
     "Schedule",
+    "ScoreSection",
     "configuration_path",
     "load",
 ]

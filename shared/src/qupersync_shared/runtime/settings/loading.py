@@ -243,7 +243,7 @@ def _explain(
     place = f"environment variable {variable}" if variable else _place(path, where, lines)
     message, cure = _words(problem["type"], problem["msg"], where)
     more = f" (and {len(problems) - 1} more to mend)" if len(problems) > 1 else ""
-    return ConfigurationError(f"{'.'.join(where)}{message}{more}", place=place, cure=cure)
+    return ConfigurationError(f"{'.'.join(where)}{message}{more}".removeprefix(": "), place=place, cure=cure)
 
 
 def _words(kind: str, said: str, where: tuple[str, ...]) -> tuple[str, str]:  # noqa: PLR0911  # one line a kind

@@ -19,7 +19,12 @@ from pydantic import (
 
 from qupersync_shared.contracts.schema import IDENTIFIER_BYTES_MAX
 from qupersync_shared.contracts.subjects import check_name
+from qupersync_shared.runtime.settings.catalogue import ENTITIES, complete, include
 from qupersync_shared.runtime.settings.units import Duration, Size
+
+
+def _identifier(name: str) -> str:
+    return check_identifier(name)
 
 
 class Section(BaseModel):
@@ -118,6 +123,20 @@ class LoaderSection(Section):
     ack_wait: Duration = Field(default=timedelta(seconds=60), ge=timedelta(seconds=1), le=timedelta(hours=1))
 
 
+class ModelsSection(Section):
+    """Where the model registry finds its artifacts."""
+
+    path: Path
+
+
+class ScoreSection(Section):
+    """A column that a model computes: `into` holds what version `version` of `model` says of each row."""
+
+    model: Annotated[str, AfterValidator(check_name)]
+    version: str = Field(min_length=1)
+    into: Annotated[str, AfterValidator(_identifier)]
+
+
 class Schedule(Section):
     """When a pipeline runs; exactly one of the three. `continuous` runs again as soon as it ended, once a second."""
 
@@ -140,8 +159,9 @@ class Schedule(Section):
 
 
 class PipelineSection(Section):
-    """One source table or query and its target table."""
+    """One source table, query or ready-made entity, and its target table."""
 
+    entity: str | None = None
     from_: str | None = Field(default=None, alias="from")
     query: str | None = None
     into: str
@@ -161,6 +181,13 @@ class PipelineSection(Section):
     nul_bytes: Literal["quarantine", "remove"] = "quarantine"
     schema_policy: Literal["evolve", "freeze"] = Field(default="evolve", alias="schema")
     adopt: Literal["keep", "replace"] | None = None
+    score: ScoreSection | None = None
+    verify: Schedule | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ready_made(cls, value: object) -> object:
+        return complete(value) if isinstance(value, dict) else value
 
     @field_validator("from_", "into")
     @classmethod
@@ -192,8 +219,24 @@ class PipelineSection(Section):
             raise ValueError(f"{value!r} is not a time zone: write for instance UTC or Europe/Berlin") from error
         return value
 
+    @field_validator("verify")
+    @classmethod
+    def _verify(cls, value: Schedule | None) -> Schedule | None:
+        if value is not None and value.continuous:
+            raise ValueError('a comparison is no stream: write {every: 24h} or {cron: "0 3 * * *"}')
+        return value
+
+    @property
+    def of_views(self) -> str | None:
+        """The entity whose rows are put together from system views; None for a table or query."""
+        return self.entity if self.entity is not None and ENTITIES[self.entity].view else None
+
     @model_validator(mode="after")
     def _one_source(self) -> Self:
+        if self.of_views is not None:
+            if self.from_ is not None or self.query is not None:
+                raise ValueError(f"{self.entity} reads system views: write neither from nor query")
+            return self
         if (self.from_ is None) == (self.query is None):
             given = "both from and query" if self.query is not None else "neither from nor query"
             raise ValueError(f"{given}: write either `from: schema.table` or `query: SELECT …`")
@@ -209,7 +252,29 @@ class Configuration(Section):
     target: DatabaseSection | None = None
     extractor: ExtractorSection = ExtractorSection()
     loader: LoaderSection = LoaderSection()
+    models: ModelsSection | None = None
+    include: list[str] = []
     pipelines: dict[Annotated[str, AfterValidator(check_name)], PipelineSection] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _included(cls, value: object) -> object:
+        return include(value) if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        for name, pipeline in self.pipelines.items():
+            wanted = ENTITIES[pipeline.entity].source if pipeline.entity is not None else None
+            if wanted is not None and self.source is not None and self.source.kind != wanted:
+                raise ValueError(
+                    f"pipeline {name} is the ready-made {pipeline.entity}, whose source is {wanted}, not "
+                    f"{self.source.kind}: write another source, or leave it out of include"
+                )
+            if pipeline.score is not None and self.models is None:
+                raise ValueError(
+                    f"pipeline {name} has a score, and nothing says where models are: write models: {{path: …}}"
+                )
+        return self
 
     @field_validator("pipelines")
     @classmethod

@@ -160,3 +160,50 @@ run: Final = sa.Table(
 )
 sa.Index("run_started_at_idx", run.c.started_at.desc(), run.c.id.desc())
 sa.Index("run_pipeline_idx", run.c.pipeline, run.c.started_at.desc(), run.c.id.desc())
+
+pipeline_control: Final = sa.Table(
+    "pipeline_control",
+    metadata,
+    sa.Column("pipeline", sa.Text, primary_key=True),
+    sa.Column("paused", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("reason", sa.Text),
+    sa.Column("version", sa.BigInteger, nullable=False, server_default=sa.text("1")),
+    sa.Column("created_at", _moment, nullable=False, server_default=_now),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("updated_at", _moment, nullable=False, server_default=_now),
+    sa.Column("updated_by", sa.Text, nullable=False),
+    sa.Column("deleted_at", _moment),
+    sa.Column("deleted_by", sa.Text),
+)
+
+remembered: Final = sa.Table(
+    "remembered",
+    metadata,
+    sa.Column("pipeline", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("facts", JSONB, nullable=False),
+    sa.Column("updated_at", _moment, nullable=False, server_default=_now),
+)
+
+verification: Final = sa.Table(
+    "verification",
+    metadata,
+    sa.Column("id", UUID, primary_key=True),
+    sa.Column("pipeline", sa.Text, nullable=False),
+    sa.Column("loader_group", sa.Text, nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Column("started_at", _moment, nullable=False, server_default=_now),
+    sa.Column("ended_at", _moment),
+    sa.Column("source_rows", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("target_rows", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("ranges", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("bytes_moved", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("differing", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("in_motion", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("repaired", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("keys", ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("error", sa.Text),
+)
+sa.Index(
+    "verification_pipeline_idx", verification.c.pipeline, verification.c.started_at.desc(), verification.c.id.desc()
+)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from qupersync_extractor.application.ports import CursorRange, KeyList, KeyRange, ReadRequest
-from qupersync_extractor.domain.pipeline import Relation, SourceTable
+from qupersync_extractor.domain.pipeline import Relation, SourceEntity, SourceTable
 from qupersync_shared.contracts.schema import Column, RowSchema
 from qupersync_shared.contracts.types import LogicalType
+from qupersync_shared.kernel.errors import TerminalError
 from qupersync_shared.kernel.positions import Key, KeyBound, Position, Scalar
 
 VALUES_MAX: Final = 32_000
@@ -54,6 +55,8 @@ def source_of(relation: Relation) -> str:
     """What stands after FROM; the relation's alias is q."""
     if isinstance(relation, SourceTable):
         return quoted(relation.schema) + "." + quoted(relation.name) + " AS q"
+    if isinstance(relation, SourceEntity):
+        raise TerminalError(f"{relation} cannot be read from this source", cure="It needs a Redshift source")
     return "(\n" + relation.sql.strip().rstrip(";") + "\n) AS q"  # the line break ends a comment
 
 
