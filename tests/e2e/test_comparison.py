@@ -1,6 +1,7 @@
 """The comparison itself: it must find every kind of difference, and no difference that is none."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
@@ -8,10 +9,11 @@ import pytest
 
 from qupersync_local.compare import Comparison, DifferenceKind, compare_tables
 from qupersync_local.compare_sides import DuckDbSide, PostgresSide
-from qupersync_local.demo_warehouse import WarehouseChurn, make_warehouse
+from qupersync_local.demo_warehouse import WarehouseChurn, make_warehouse, people_of
 from qupersync_local.threaded import ThreadedStack
 
 pytestmark = pytest.mark.integration
+PEOPLE = people_of(1_000, until=datetime(2025, 6, 1, tzinfo=UTC).replace(tzinfo=None), seed=7)
 SOURCE = """
     CREATE SCHEMA compared;
     CREATE TABLE compared.s (
@@ -128,8 +130,8 @@ async def test_it_stops_at_the_limit(local_stack: ThreadedStack, behind: asyncpg
 
 async def test_a_warehouse_file_with_itself_and_with_a_changed_one(tmp_path: Path) -> None:
     for name in ("one.duckdb", "other.duckdb"):
-        make_warehouse(tmp_path / name, rows=1_000, seed=7)
-    made = WarehouseChurn(tmp_path / "other.duckdb", rows=1_000, seed=7).step()
+        await make_warehouse(tmp_path / name, PEOPLE)
+    made = await WarehouseChurn(tmp_path / "other.duckdb", PEOPLE).step()
     assert made.updated > 0
     one, other = (DuckDbSide(path=tmp_path / name, table="raw.customers") for name in ("one.duckdb", "other.duckdb"))
     same = await compare_tables(one, one, key=["customer_id"])

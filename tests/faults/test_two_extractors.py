@@ -59,7 +59,7 @@ async def _away_with_a_page(world: World, route: Route, extractor: ServiceProces
     The token of its lease.
     """
     book = world.stack.faults
-    order = book.add(stall(f'"{world.name}".*LIMIT', seconds=600, after_rows=50))
+    order = book.add(stall(rf'"{world.name}".*LIMIT\s+\d+$', seconds=600, after_rows=50))
     try:
         await world.insert(1_001, 2_500)
         await asyncio.to_thread(book.wait_fired, order, timeout_seconds=60)

@@ -8,12 +8,15 @@ from uuid import uuid4
 
 import pytest
 
+from qupersync_extractor.application.control import ControlWorkFactory
 from qupersync_extractor.application.ports import OutboxReader, Registry, RelayCursors, UnitOfWorkFactory
 from qupersync_extractor.application.quarantine import WithheldRows
 from qupersync_extractor.application.rereads import Rereads
 from qupersync_extractor.application.runs import Runs
+from qupersync_extractor.application.verifying.records import Verifications
 from qupersync_extractor.domain.extraction import HeartbeatPage, commit_page
 from qupersync_extractor.domain.records import OutboxRecord
+from qupersync_extractor.infrastructure.memory.control import MemoryControlWork
 from qupersync_extractor.infrastructure.memory.outbox import MemoryOutboxReader
 from qupersync_extractor.infrastructure.memory.quarantine import MemoryWithheldRows
 from qupersync_extractor.infrastructure.memory.registry import MemoryRegistry
@@ -22,6 +25,8 @@ from qupersync_extractor.infrastructure.memory.rereads import MemoryRereads
 from qupersync_extractor.infrastructure.memory.runs import MemoryRuns
 from qupersync_extractor.infrastructure.memory.store import MemoryStore
 from qupersync_extractor.infrastructure.memory.unit_of_work import MemoryUnitOfWorkFactory
+from qupersync_extractor.infrastructure.memory.verifications import MemoryVerifications
+from qupersync_extractor.infrastructure.postgres.control import PostgresControlWork
 from qupersync_extractor.infrastructure.postgres.outbox import PostgresOutboxReader
 from qupersync_extractor.infrastructure.postgres.quarantine import PostgresWithheldRows
 from qupersync_extractor.infrastructure.postgres.registry import PostgresRegistry
@@ -31,6 +36,7 @@ from qupersync_extractor.infrastructure.postgres.runs import PostgresRuns
 from qupersync_extractor.infrastructure.postgres.schema import migrate_outbox
 from qupersync_extractor.infrastructure.postgres.signals import PostgresSignals
 from qupersync_extractor.infrastructure.postgres.unit_of_work import PostgresUnitOfWorkFactory
+from qupersync_extractor.infrastructure.postgres.verifications import PostgresVerifications
 from qupersync_local.stack import OUTBOX_ROLE
 from qupersync_local.threaded import ThreadedStack
 from qupersync_shared.kernel.ids import EventId, FencingToken, Lane, Log, PipelineName, RunId, Sequence, uuid7
@@ -47,6 +53,8 @@ class Harness(Protocol):
     outbox: OutboxReader
     cursors: RelayCursors
     runs: Runs
+    verifications: Verifications
+    controls: ControlWorkFactory
     rereads: Rereads
     quarantine: WithheldRows
 
@@ -69,6 +77,8 @@ class MemoryHarness:
         self.outbox: OutboxReader = MemoryOutboxReader(self.store)
         self.cursors: RelayCursors = MemoryRelayCursors(self.store)
         self.runs: Runs = MemoryRuns(self.store)
+        self.verifications: Verifications = MemoryVerifications(self.store.now)
+        self.controls: ControlWorkFactory = lambda: MemoryControlWork(self.store)
         self.rereads: Rereads = MemoryRereads(self.store)
         self.quarantine: WithheldRows = MemoryWithheldRows(self.store)
 
@@ -92,6 +102,8 @@ class PostgresHarness:
         self.outbox: OutboxReader = PostgresOutboxReader(self.engine, self.signals)
         self.cursors: RelayCursors = PostgresRelayCursors(self.engine)
         self.runs: Runs = PostgresRuns(self.engine)
+        self.verifications: Verifications = PostgresVerifications(self.engine)
+        self.controls: ControlWorkFactory = lambda: PostgresControlWork(self.engine)
         self.rereads: Rereads = PostgresRereads(self.engine)
         self.quarantine: WithheldRows = PostgresWithheldRows(self.engine)
 
@@ -102,13 +114,17 @@ class PostgresHarness:
         await self.execute(
             "UPDATE qupersync.relay_cursor SET lease_until = lease_until - $1::float8 * interval '1s'", seconds
         )
-        await self.execute("UPDATE qupersync.run SET started_at = started_at - $1::float8 * interval '1s'", seconds)
+        for table in ("run", "verification"):
+            await self.execute(
+                f"UPDATE qupersync.{table} SET started_at = started_at - $1::float8 * interval '1s'", seconds
+            )
         await self.execute(
             "UPDATE qupersync.reread_request SET done_at = done_at - $1::float8 * interval '1s'", seconds
         )
         await self.execute(
             "UPDATE qupersync.source_quarantine SET resolved_at = resolved_at - $1::float8 * interval '1s'", seconds
         )
+        await self.execute("UPDATE qupersync.remembered SET used_at = used_at - $1::float8 * interval '1s'", seconds)
 
     async def drop_records(self, upto: Sequence) -> None:
         await self.execute("DELETE FROM qupersync.outbox WHERE sequence <= $1", upto)

@@ -42,7 +42,9 @@ async def test_a_row_is_settled_once_and_withheld_again_it_waits_again(persisten
     await withhold(persistence, "a", pipeline=OTHERS)
     await settle(persistence, a=Resolution.SENT, commit=False)
     assert await unresolved(persistence) == ["a", "b", "c"]
+    assert await persistence.quarantine.keys(PIPELINE) == {"a", "b", "c"}
     await settle(persistence, a=Resolution.SENT, b=Resolution.GONE, unknown=Resolution.GONE)
+    assert await persistence.quarantine.keys(PIPELINE) == {"c"}
     assert await unresolved(persistence) == ["c"]
     assert await unresolved(persistence, OTHERS) == ["a"]
     await settle(persistence, a=Resolution.GONE)
@@ -53,6 +55,16 @@ async def test_a_row_is_settled_once_and_withheld_again_it_waits_again(persisten
     (found,) = await persistence.quarantine.find([row_id(PIPELINE, "a")])
     assert (found.resolution, found.resolved_at, found.times, found.reason) == (None, None, 2, "still too big")
     assert await unresolved(persistence) == ["a", "c"]
+
+
+async def test_what_is_withheld_again_waits_behind_all_others(persistence: Any, writer: Any) -> None:
+    """A bounded number of keys is looked at: those that are refused for ever must not stand before the rest."""
+    for key in ("a", "b", "c"):
+        await withhold(persistence, key)
+    await withhold(persistence, "a", "b")
+    await withhold(persistence, "a")
+    async with persistence.unit_of_work() as work:
+        assert await work.quarantine.unresolved(PIPELINE) == ["c", "b", "a"]
 
 
 async def test_the_list_is_paged_by_id_and_filtered(persistence: Any, writer: Any) -> None:

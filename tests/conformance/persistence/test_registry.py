@@ -11,6 +11,7 @@ from qupersync_extractor.domain.extraction import Snapshot, SnapshotWish
 from qupersync_extractor.domain.rereads import Reread, WantedKeys
 from qupersync_shared.kernel.errors import TerminalError
 from qupersync_shared.kernel.ids import FencingToken, Log, PipelineName, SnapshotId, uuid7
+from qupersync_shared.runtime.records import Query
 
 PIPELINE = PipelineName("orders")
 UNKNOWN = PipelineName("unknown")
@@ -218,4 +219,4 @@ async def test_a_reset_opens_a_greater_log_and_voids_the_token(persistence: Any,
 
 async def _now(persistence: Any) -> Any:
     await persistence.runs.start(uuid7(), PIPELINE, mode="incremental", cause="clock")
-    return (await persistence.runs.latest(PIPELINE, limit=1))[0].started_at
+    return (await persistence.runs.page(Query(limit=1))).items[0].started_at

@@ -15,6 +15,7 @@ from tests.conformance.source.literals import literal
 from qupersync_extractor.application.ports import Source
 from qupersync_extractor.domain.pipeline import Relation, SourceTable
 from qupersync_extractor.infrastructure.memory.source import MemorySource
+from qupersync_extractor.infrastructure.sources.catalogue import CatalogueSource
 from qupersync_extractor.infrastructure.sources.duckdb import DuckDbSource
 from qupersync_extractor.infrastructure.sources.paging_sql import quoted
 from qupersync_extractor.infrastructure.sources.redshift import RedshiftSource
@@ -115,7 +116,10 @@ class RedshiftHarness:
 
     def __init__(self, standin: RedshiftStandin) -> None:
         self.standin = standin
-        self.source: Source = RedshiftSource(redshift_options(standin))
+        # As everywhere in production: entities beside tables and queries, which are read as ever.
+        self.source: Source = CatalogueSource(
+            RedshiftSource(redshift_options(standin)), user=standin.user, place="standin"
+        )
 
     def kept(self, logical: str, value: Any) -> Any:
         return value

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.conformance.source.reading import by_cursor, by_key, column, naive, number, page, rows, text
 
-from qupersync_extractor.application.ports import CursorRange, KeyList, KeyRange
+from qupersync_extractor.application.ports import CursorRange, KeyList, KeyRange, ReadRequest
+from qupersync_extractor.application.refused import without_refusals
 from qupersync_shared.contracts.schema import Column, RowSchema
 from qupersync_shared.contracts.slots import key_at
 from qupersync_shared.contracts.types import LogicalType
@@ -259,3 +260,17 @@ async def test_every_type_is_exact(warehouse: Any, made: list[dict[str, Any]]) -
             if name == "super" and one is not None and other is not None:
                 one, other = json.loads(one), json.loads(other)
             assert same(one, other), f"{name}: {put[name]!r} was told as {told[name]!r}"
+
+
+async def test_a_row_with_a_value_beyond_its_type_is_refused_alone(warehouse: Any) -> None:
+    columns = (ID, column("at", "time"), NAME)
+    held = [{"id": n, "at": "24:00:00" if n == 2 else None, "name": "x"} for n in range(4)]
+    relation = await warehouse.create(columns, held)
+    schema = RowSchema(columns=columns, key=("id",))
+    wanted = ReadRequest(relation=relation, schema=schema, range=KeyRange(after=None), limit=10)
+    told, refused = without_refusals(await warehouse.source.read(wanted))
+    assert told.schema.equals(schema.arrow(), check_metadata=True)
+    assert told.to_pylist() == [{"id": n, "at": None, "name": "x"} for n in range(4)]
+    assert refused is not None
+    assert [reason is not None for reason in refused.to_pylist()] == [False, False, True, False]
+    assert "'at' holds what" in refused[2].as_py()

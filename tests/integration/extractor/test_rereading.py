@@ -23,6 +23,7 @@ from qupersync_shared.kernel.positions import Scalar, ScalarKind, encode_key, en
 from qupersync_shared.runtime.commands import ask
 from qupersync_shared.runtime.lifecycle import Stop
 from qupersync_shared.runtime.quarantine import Unread
+from qupersync_shared.runtime.records import Query
 
 pytestmark = pytest.mark.integration
 
@@ -163,7 +164,7 @@ async def test_a_command_is_answered_after_its_commit_and_served_by_the_running_
         await source.close()
     await runner.collect()
     assert bench.folded_ids() == await bench.ids()
-    runs = await shop.stores.runs.latest(PipelineName(bench.table), limit=9)
+    runs = (await shop.stores.runs.page(Query(filters={"pipeline": bench.table}))).items
     assert any(run.mode == "reread" and run.cause == "request" for run in runs)
 
 

@@ -18,10 +18,12 @@ from qupersync_shared.contracts.subjects import lane_subject
 from qupersync_shared.kernel.errors import DatabaseUnavailableError, StreamUnavailableError
 from qupersync_shared.kernel.ids import GroupName, Lane, PipelineName
 from qupersync_shared.runtime import bucket
-from qupersync_shared.runtime.cli.checking import as_document, check_nats
+from qupersync_shared.runtime.cli.checking import as_document
 from qupersync_shared.runtime.cli.status import status
 from qupersync_shared.runtime.jetstream import Connection, ensure_bucket, ensure_stream
 from qupersync_shared.runtime.plugins import Plugin, Plugins, StatusPart
+from qupersync_shared.runtime.preflight import Preflight
+from qupersync_shared.runtime.preflight.nats import check_nats
 from qupersync_shared.runtime.settings import Configuration, NatsSection
 
 COST = PipelineName("cost")
@@ -220,14 +222,15 @@ async def test_a_target_away_is_told_by_the_loaders_heartbeat(sync: Sync) -> Non
 
 async def test_check_goes_from_red_to_green(connection: Connection, section: NatsSection) -> None:
     sync = Sync(connection, section)
-    before = as_document(await check_nats(sync.configuration))
+    before = as_document(await check_nats(Preflight(configuration=sync.configuration)))
     assert [(row["subject"], row["verdict"]) for row in before["rows"]] == [
         ("server", "ok"),
+        ("max_payload", "ok"),
         ("JetStream", "ok"),
         ("stream of cost", "failed"),
         ("stream of progress", "failed"),
     ]
     assert all("migrate" in row["cure"] for row in before["rows"] if row["verdict"] == "failed")
     await sync.declare()
-    after = as_document(await check_nats(sync.configuration))
+    after = as_document(await check_nats(Preflight(configuration=sync.configuration)))
     assert after["ok"]

@@ -18,6 +18,7 @@ from qupersync_shared.contracts.subjects import COMMAND_RESEND, COMMAND_SNAPSHOT
 from qupersync_shared.kernel.errors import StreamUnavailableError
 from qupersync_shared.kernel.ids import GroupName, Lane
 from qupersync_shared.runtime.plugins import Verdict
+from qupersync_shared.runtime.preflight import Preflight
 from qupersync_shared.runtime.settings import Configuration, load
 
 
@@ -358,7 +359,7 @@ async def test_the_plugins_checks_and_status_tell_of_the_target(world: World) ->
     configuration = load(world.services.configuration)
     assert plugin.checks is not None
     assert plugin.status is not None
-    rows = await plugin.checks(configuration)
+    rows = await plugin.checks(Preflight(configuration=configuration))
     assert {row.verdict for row in rows} == {Verdict.OK}, rows
     await world.publish(world.source.page(people(1)))
     await world.run_until_drained()
@@ -375,4 +376,4 @@ async def test_the_plugins_checks_and_status_tell_of_the_target(world: World) ->
     )
     (reason,) = (await plugin.status(away)).reasons
     assert reason.startswith("target: ")
-    assert [row.verdict for row in await plugin.checks(away)] == [Verdict.FAILED]
+    assert [row.verdict for row in await plugin.checks(Preflight(configuration=away))] == [Verdict.FAILED]

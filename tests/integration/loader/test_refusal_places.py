@@ -93,7 +93,7 @@ async def test_rows_refused_after_a_rollback_are_the_right_ones(postgres: Postgr
     batch = open_event(event.envelope, event.body)
     async with postgres.target.session(lanes.pipeline) as session:
         for _ in range(2):
-            await session.prepare(batch.schema)
+            await session.prepare(batch.schema, batch.place)
             async with session.work(Lane(0)) as work:
                 await work.look()
                 await work.stage(batch)

@@ -38,6 +38,16 @@ def method(owner: type, name: str, broken: Callable[..., Any]) -> Break:
     return lambda patches: patches.enter_context(patch.object(owner, name, kind))
 
 
+def both(one: Break, other: Break) -> Break:
+    """Two rules that stand for each other, broken together."""
+
+    def apply(patches: ExitStack) -> None:
+        one(patches)
+        other(patches)
+
+    return apply
+
+
 @contextmanager
 def broken_rule(apply: Break) -> Iterator[None]:
     with ExitStack() as patches:

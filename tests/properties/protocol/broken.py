@@ -26,10 +26,10 @@ from qupersync_shared.kernel.positions import Position, ScalarKind
 
 
 async def commit_failures_are_passed_over(
-    original: Any, self: PageCommitter, draft: Any, context: Any, **given: Any
+    original: Any, self: PageCommitter, draft: Any, context: Any, known: Any, **given: Any
 ) -> Any:
     try:
-        return await original(self, draft, context, **given)
+        return await original(self, draft, context, known, **given)
     except DatabaseUnavailableError:
         async with self._unit_of_work() as work:
             return await work.extractions.lock(self._pipeline.name, context.token)
@@ -57,6 +57,10 @@ async def any_token_may_commit(original: Any, self: MemoryUnitOfWork, pipeline: 
         row.lease = row.lease or Lease(owner="nobody", until=self._store.now())
         token = row.token
     return await original(self, pipeline, token)
+
+
+def whatever_is_found_is_gone_on_with(*_: Any) -> bool:
+    return True
 
 
 def the_first_cursor_is_taken_last(original: Any, state: Any, page: Any, *, event_ids: Any, at: Any) -> Any:

@@ -11,7 +11,7 @@ from tests.properties.protocol.schedule import Act, Pace
 from qupersync_extractor.application.committing import PageCommitter
 from qupersync_extractor.application.reading import PageReader
 from qupersync_extractor.application.running import is_silent
-from qupersync_extractor.domain.extraction import commit_page
+from qupersync_extractor.domain.extraction import commit_page, is_as_left
 from qupersync_extractor.domain.fence import reconcile
 from qupersync_extractor.domain.logs import compare
 from qupersync_extractor.domain.planning import plan_incremental
@@ -78,7 +78,10 @@ TEETH: Final = (
     Tooth(
         rule="The page transaction checks the fencing token",
         how="whoever once had the lease commits",
-        apply=breaking.method(MemoryUnitOfWork, "lock", broken.any_token_may_commit),
+        apply=breaking.both(
+            breaking.method(MemoryUnitOfWork, "lock", broken.any_token_may_commit),
+            breaking.function(is_as_left, broken.whatever_is_found_is_gone_on_with),
+        ),
         pace=Pace.EXTRACTING,
     ),
     Tooth(

@@ -90,7 +90,7 @@ class Extractor:
             due = world.rules.plan(state, pipeline, fingerprint=world.fingerprint, now=now, forced=forced)
             match due:
                 case BeginSnapshot(reason):
-                    state = yield from self._begin_snapshot(reason)
+                    state = yield from self._begin_snapshot(reason, state)
                 case ContinueSnapshot():
                     pass
                 case _:
@@ -120,12 +120,12 @@ class Extractor:
 
     # ------------------------------------------------------------------------------------------------------ snapshot
 
-    def _begin_snapshot(self, reason: str) -> Stepped:
+    def _begin_snapshot(self, reason: str, known: Extraction) -> Stepped:
         world = self._world
         began, horizon = world.source.now, self._horizon()
         yield
         state = world.rules.begin_snapshot(
-            world.database.lock(self._token),
+            self._lock_as_left(known),
             snapshot_id=SnapshotId(world.ids.next()),
             began_at=world.moment(began),
             high=None if horizon is None else horizon[0].reached,
@@ -181,7 +181,7 @@ class Extractor:
         yield
         page = self._read_after(run.after, horizon.high)
         if not page.rows:
-            return (yield from self._finish_empty(last_kind, page))
+            return (yield from self._finish_empty(last_kind, page, state))
         while True:
             ahead = None
             if not page.last:
@@ -209,11 +209,11 @@ class Extractor:
         self._may_fail()
         return self._world.source.read_after(after, upto)
 
-    def _finish_empty(self, kind: IncrementalPage, page: Page) -> Stepped:
+    def _finish_empty(self, kind: IncrementalPage, page: Page, known: Extraction) -> Stepped:
         """A run that found nothing moves the cursor; once a minute it says so to the lanes."""
         world = self._world
         yield
-        state = world.rules.advance(world.database.lock(self._token), kind)
+        state = world.rules.advance(self._lock_as_left(known), kind)
         world.database.save(state)
         if state.sequence == 0 or not world.idle(state):
             return state
@@ -230,7 +230,7 @@ class Extractor:
             if world.rules.failure_discards_what_was_read_after:
                 raise RunFailedError("the commit failed")
             return state
-        before = world.database.lock(self._token)
+        before = self._lock_as_left(state)
         now = world.source.now
         lanes = [Lane(number) for number in range(before.lanes)]
         ids = {lane: EventId(world.ids.next()) for lane in lanes}
@@ -245,6 +245,12 @@ class Extractor:
         if world.happens(Fault.COMMIT_UNKNOWN, 0.15):
             raise RunFailedError("the commit's answer is lost")
         return after
+
+    def _lock_as_left(self, known: Extraction) -> Extraction:
+        found = self._world.database.lock(self._token)
+        if not self._world.rules.is_as_left(found, known):
+            raise RunFailedError("the database went back")
+        return found
 
     def _event(
         self, lane: Lane, event_id: EventId, before: Extraction, after: Extraction, kind: PageKind, page: Page

@@ -26,6 +26,7 @@ class Rules:
     plan_incremental: Callable[..., planning.IncrementalRun] = planning.plan_incremental
     begin_snapshot: Callable[..., extraction.Extraction] = extraction.begin_snapshot
     commit_page: Callable[..., extraction.Extraction] = extraction.commit_page
+    is_as_left: Callable[..., bool] = extraction.is_as_left
     advance: Callable[..., extraction.Extraction] = extraction.advance
     wish_snapshot: Callable[..., extraction.Extraction] = extraction.wish_snapshot
     compare: Callable[..., logs.GreaterLog | None] = logs.compare

@@ -116,6 +116,10 @@ def _cursor_goes_back(state: Extraction, page: extraction.IncrementalPage) -> Ex
     return replace(extraction.advance(state, page), cursor=page.upto)
 
 
+def _whatever_is_found_is_gone_on_with(*_: Any) -> bool:
+    return True
+
+
 def _nobody_is_compared_with(*_: Any, **__: Any) -> None:
     return None
 
@@ -148,6 +152,20 @@ TEETH: Final = (
     ),
     Tooth(name="no greater log", rules=Rules(compare=_nobody_is_compared_with), faults=_RESTORES),
     Tooth(
+        name="run goes on after its database went back",
+        rules=Rules(is_as_left=_whatever_is_found_is_gone_on_with),
+        faults=frozenset({Fault.EXTRACTOR_RESTORED}),
+        options={
+            "cursor": Cursor.INSTANT,
+            "oldest_open_visible": True,
+            "lookback": 0,
+            "lag": 1,
+            "snapshot_every": None,
+            "page_rows": 2,
+            "pace": Pace(write=16, tick=14, extract=60, relay=2, load=8, fault=30),
+        },
+    ),
+    Tooth(
         name="log left lane by lane",
         rules=Rules(log_is_left_by_all_lanes=False),
         faults=frozenset({Fault.LANES_CHANGED, Fault.LATE_DUPLICATE}),
@@ -167,7 +185,11 @@ TEETH: Final = (
         options=_STRICKEN,
     ),
     Tooth(name="deletes without range", rules=Rules(deletes_keep_to_the_range=False)),
-    Tooth(name="no fencing token", rules=Rules(fencing_token=False), faults=_RACES),
+    Tooth(
+        name="no fencing token",
+        rules=Rules(fencing_token=False, is_as_left=_whatever_is_found_is_gone_on_with),
+        faults=_RACES,
+    ),
     Tooth(name="records outside the transaction", rules=Rules(page_in_one_transaction=False), faults=_RACES),
     Tooth(
         name="failed commit passed over",

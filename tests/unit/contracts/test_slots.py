@@ -17,6 +17,7 @@ from qupersync_shared.contracts.slots import (
     canonical_keys,
     canonical_texts,
     key_at,
+    keys_of,
     scalar_at,
     slot_of_key,
     slots_of,
@@ -97,6 +98,7 @@ def test_vectorised_slots_equal_the_scalar_reference(
     assert canonical.cast(pa.binary()).to_pylist() == [canonical_bytes(key) for key in keys]
     assert slots_of(canonical).tolist() == [slot_of_key(key) for key in keys]
     assert [key_at(batch, schema, row) for row in range(len(keys))] == keys
+    assert keys_of(batch, schema) == keys
 
 
 @given(tables())
@@ -143,6 +145,8 @@ def test_a_null_in_a_key_is_refused_with_its_column() -> None:
         canonical_keys(batch, schema)
     with pytest.raises(ValueError, match="holds NULL"):
         key_at(batch, schema, 1)
+    with pytest.raises(ValueError, match="NULL"):
+        keys_of(batch, schema)
     assert scalar_at(batch.column("id"), LogicalType.parse("bigint"), 1) is None
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,13 +12,16 @@ from rich.console import Console
 from qupersync_local.committed import CommittedState, Standing
 from qupersync_local.compare import Comparison, compare_tables
 from qupersync_local.compare_sides import PostgresSide
+from qupersync_local.demo_duckdb import DuckDbDemo
+from qupersync_local.demo_health import HealthDemo
 from qupersync_local.demo_report import Bars, Meters, console, figures, progress, verdict
-from qupersync_local.demo_sources import DemoSource, DuckDbDemo, RedshiftDemo
+from qupersync_local.demo_sources import DemoSource, RedshiftDemo
 from qupersync_local.services import Services, configuration_for
 from qupersync_local.stack import LocalStack
 from qupersync_local.supervise import StackError
 from qupersync_local.up import how_to_look
 from qupersync_shared.runtime.lifecycle import Stop, run_until_stopped
+from qupersync_shared.runtime.settings.catalogue import complete
 
 _CHANGE_SECONDS = 6.0
 _TRIGGER_SECONDS_MAX = 30.0
@@ -30,7 +32,7 @@ _INTERRUPTED = 130
 class DemoOptions:
     """What to show. The same `seed` makes the same rows."""
 
-    source: Literal["redshift", "duckdb"] = "redshift"
+    source: Literal["redshift", "duckdb", "health"] = "redshift"
     rows: int = 200_000
     keep: bool = False
     seed: int = 1
@@ -72,8 +74,7 @@ async def _show(options: DemoOptions, stop: Stop, screen: Console, judged: async
         stack = await ends.enter_async_context(LocalStack.start())
         source = _source(options, stack)
         await source.fill()
-        sections = {} if source.section is None else {"source": source.section}
-        configuration = configuration_for(stack.describe(), source.pipelines, **sections)
+        configuration = configuration_for(stack.describe(), source.pipelines, **source.sections)
         services = await ends.enter_async_context(Services.opened(configuration))
         screen.print("migrating; starting extractor and loader")
         await services.migrate()
@@ -95,9 +96,13 @@ async def _show(options: DemoOptions, stop: Stop, screen: Console, judged: async
 
 
 def _source(options: DemoOptions, stack: LocalStack) -> DemoSource:
-    if options.source == "duckdb":
-        return DuckDbDemo(path=stack.directory / "warehouse.duckdb", size=options.rows, seed=options.seed)
-    return RedshiftDemo(stack=stack, size=options.rows, seed=options.seed)
+    match options.source:
+        case "duckdb":
+            return DuckDbDemo.of(stack.directory, size=options.rows, seed=options.seed)
+        case "health":
+            return HealthDemo(stack=stack, size=options.rows, seed=options.seed)
+        case "redshift":
+            return RedshiftDemo(stack=stack, size=options.rows, seed=options.seed)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -112,16 +117,16 @@ class _Demonstration:
     lags: dict[str, float | None] = field(default_factory=dict)
 
     async def run(self) -> int:
-        first = await self._first_snapshot()
+        await self._first_snapshot()
         await self._changes()
-        last = await self._last_snapshot(first)
+        last = await self._last_snapshot()
         self.screen.print(figures(last, self.meters, self.lags))
         compared = await self._compare()
         for line in verdict(compared):
             print(line, flush=True)  # noqa: T201 - the verdict is the same on every terminal
         return 0 if all(one.same for one in compared.values()) else 1
 
-    async def _first_snapshot(self) -> dict[str, Standing]:
+    async def _first_snapshot(self) -> None:
         began = time.monotonic()
         self.screen.print(f"first snapshot of {self.source.rows:,} rows")
         with progress(self.screen, total=self.source.rows) as bars:
@@ -132,7 +137,6 @@ class _Demonstration:
             )
         loaded = sum(one.loaded.rows for one in standing.values())
         self.screen.print(f"  {loaded:,} rows read, published and loaded in {time.monotonic() - began:.1f} s")
-        return standing
 
     async def _looked(self, standing: dict[str, Standing], bars: Bars | None = None) -> None:
         self.services.check()
@@ -149,17 +153,27 @@ class _Demonstration:
             self.lags[name] = None if one.honest_time is None else (now - one.honest_time).total_seconds()
         self.screen.print(f"  {made.inserted} inserted, {made.updated} updated, {made.deleted} deleted")
 
-    async def _last_snapshot(self, first: Mapping[str, Standing]) -> dict[str, Standing]:
+    async def _last_snapshot(self) -> dict[str, Standing]:
         self.screen.print("last snapshot, for the deletes")
         began = time.monotonic()
+        before = await self._between_snapshots()
         await self._trigger()
         standing = await self.committed.wait_for_snapshots(
-            {name: one.snapshot for name, one in first.items()},
+            {name: one.snapshot for name, one in before.items()},
             seconds_max=self.options.drain_seconds_max,
             looked=self._looked,
         )
         self.screen.print(f"  extracted and applied in {time.monotonic() - began:.1f} s")
         return standing
+
+    async def _between_snapshots(self) -> dict[str, Standing]:
+        """How everything stands when no snapshot is under way: one that began before the last change proves nothing."""
+        return await self.committed.wait_for(
+            "the end of the snapshots under way",
+            lambda standing: not any(one.snapshotting for one in standing.values()),
+            seconds_max=self.options.drain_seconds_max,
+            looked=self._looked,
+        )
 
     async def _trigger(self) -> None:
         asked = self.services.operate("trigger", "trigger", "--mode", "snapshot")
@@ -171,8 +185,9 @@ class _Demonstration:
         self.screen.print("comparing source and target row by row")
         compared = {}
         for name, pipeline in self.source.pipelines.items():
-            target = PostgresSide(dsn=self.stack.target_dsn, table=pipeline["into"])
-            compared[name] = await compare_tables(self.source.side(name), target, key=pipeline["key"])
+            whole = complete(pipeline)
+            target = PostgresSide(dsn=self.stack.target_dsn, table=whole["into"])
+            compared[name] = await compare_tables(self.source.side(name), target, key=whole["key"])
         return compared
 
     def say_how_to_look(self) -> None:

@@ -5,12 +5,11 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Protocol
 
 import asyncpg
 
-from qupersync_local.compare_sides import DuckDbSide, PostgresSide, Side
+from qupersync_local.compare_sides import PostgresSide, Side
 from qupersync_local.demo_data import (
     COST_USAGE,
     QUERY_HISTORY,
@@ -20,8 +19,7 @@ from qupersync_local.demo_data import (
     seed_cost_usage,
     seed_query_history,
 )
-from qupersync_local.demo_tables import duckdb_pipelines, query_rows, redshift_pipelines
-from qupersync_local.demo_warehouse import WarehouseChurn, customers_of, make_warehouse
+from qupersync_local.demo_tables import query_rows, redshift_pipelines
 from qupersync_local.stack import LocalStack
 
 _STEP_PAUSE_SECONDS = 0.03
@@ -37,8 +35,8 @@ class DemoSource(Protocol):
     def pipelines(self) -> dict[str, dict[str, Any]]: ...
 
     @property
-    def section(self) -> dict[str, Any] | None:
-        """The configuration's `source`, unless it is the stack's."""
+    def sections(self) -> dict[str, Any]:
+        """What the configuration says besides the pipelines, and in place of what it says of the stack."""
         ...
 
     @property
@@ -68,8 +66,8 @@ class RedshiftDemo:
         return redshift_pipelines()
 
     @property
-    def section(self) -> dict[str, Any] | None:
-        return None
+    def sections(self) -> dict[str, Any]:
+        return {}
 
     @property
     def rows(self) -> int:
@@ -142,44 +140,6 @@ class RedshiftDemo:
 
     def side(self, pipeline: str) -> Side:
         return PostgresSide(dsn=self.stack.source.admin_dsn, table=self.pipelines[pipeline]["from"])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DuckDbDemo:
-    """A DuckDB file: it can be written only while nobody reads it, so changes come between the runs."""
-
-    path: Path
-    size: int
-    seed: int
-
-    @property
-    def pipelines(self) -> dict[str, dict[str, Any]]:
-        return duckdb_pipelines()
-
-    @property
-    def section(self) -> dict[str, Any] | None:
-        return {"kind": "duckdb", "path": str(self.path)}
-
-    @property
-    def rows(self) -> int:
-        return self.size + customers_of(self.size)
-
-    async def fill(self) -> None:
-        await asyncio.to_thread(make_warehouse, self.path, rows=self.size, seed=self.seed)
-
-    async def change(self, going: _Going) -> Changes:
-        churn = WarehouseChurn(self.path, rows=self.size, seed=self.seed)
-        inserted = updated = deleted = 0
-        while going():
-            done = await asyncio.to_thread(churn.step)
-            inserted += done.inserted
-            updated += done.updated
-            deleted += done.deleted
-            await asyncio.sleep(10 * _STEP_PAUSE_SECONDS)
-        return Changes(inserted=inserted, updated=updated, deleted=deleted)
-
-    def side(self, pipeline: str) -> Side:
-        return DuckDbSide(path=self.path, table=self.pipelines[pipeline]["from"])
 
 
 def _sql(name: str, table: str) -> str:

@@ -27,26 +27,6 @@ def redshift_pipelines() -> dict[str, dict[str, Any]]:
     }
 
 
-def duckdb_pipelines() -> dict[str, dict[str, Any]]:
-    """Pipelines over the tables of the demo's DuckDB file."""
-    return {
-        "customers": {
-            "from": "raw.customers",
-            "into": "public.customers",
-            "key": ["customer_id"],
-            "cursor": "updated_at",
-            **_LIVE,
-        },
-        "usage_events": {
-            "from": "raw.usage_events",
-            "into": "public.usage_events",
-            "key": ["event_id"],
-            "cursor": "occurred_at",
-            **_LIVE,
-        },
-    }
-
-
 def query_rows(rows: int) -> int:
     """How many queries go with `rows` lines of a bill."""
     return max(100, rows // 20)

@@ -31,7 +31,7 @@ def up(
 
 def demo(
     *,
-    source: Annotated[Literal["redshift", "duckdb"], typer.Option(help="What is read from.")] = "redshift",
+    source: Annotated[Literal["redshift", "duckdb", "health"], typer.Option(help="What is read from.")] = "redshift",
     rows: Annotated[int, typer.Option(min=100, max=50_000_000, help="Rows of the largest table.")] = 200_000,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running and print how to look.")] = False,
     seed: Annotated[int, typer.Option(help="Decides rows and changes.")] = 1,

@@ -18,31 +18,42 @@ from qupersync_extractor.application.pressure import OutboxGauge
 from qupersync_extractor.application.reading import PageReader
 from qupersync_extractor.application.relaying import Bell, PipelineRelay
 from qupersync_extractor.application.retention import StreamKeeper
+from qupersync_extractor.application.scoring.ports import FeatureSource, ModelRegistry
+from qupersync_extractor.application.scoring.scoring import Scoring
 from qupersync_extractor.application.serving import PipelineService
 from qupersync_extractor.application.troubles import Troubles
+from qupersync_extractor.application.verifying.passing import seconds_to_pass
+from qupersync_extractor.application.verifying.verify import VerificationPorts, Verify, check_comparable
 from qupersync_extractor.domain.pipeline import Pipeline
 from qupersync_extractor.domain.sizing import PageSizer
 from qupersync_extractor.infrastructure.jetstream.progress import JetStreamProgress
 from qupersync_extractor.infrastructure.jetstream.retention import JetStreamRetention
 from qupersync_extractor.infrastructure.jetstream.stream import JetStreamStream
+from qupersync_extractor.infrastructure.jetstream.verification import NatsLoaders
+from qupersync_extractor.infrastructure.models.registry import FileModelRegistry
+from qupersync_extractor.infrastructure.postgres.control import PostgresControlWork
 from qupersync_extractor.infrastructure.postgres.outbox import PostgresOutboxReader
 from qupersync_extractor.infrastructure.postgres.partitions import OutboxPartitions
 from qupersync_extractor.infrastructure.postgres.quarantine import PostgresWithheldRows
 from qupersync_extractor.infrastructure.postgres.registry import PostgresRegistry
 from qupersync_extractor.infrastructure.postgres.relay_cursors import PostgresRelayCursors
+from qupersync_extractor.infrastructure.postgres.remembered import PostgresRemembered
 from qupersync_extractor.infrastructure.postgres.rereads import PostgresRereads
 from qupersync_extractor.infrastructure.postgres.runs import PostgresRuns
 from qupersync_extractor.infrastructure.postgres.signals import PostgresSignals
 from qupersync_extractor.infrastructure.postgres.unit_of_work import PostgresUnitOfWorkFactory
+from qupersync_extractor.infrastructure.postgres.verifications import PostgresVerifications
 from qupersync_extractor.infrastructure.sources import build_source
+from qupersync_extractor.infrastructure.sources.digests.opening import open_digests
 from qupersync_extractor.infrastructure.timetable import timetable
-from qupersync_extractor.settings import ExtractorSettings, extractor_settings
+from qupersync_extractor.settings import ExtractorSettings, extractor_settings, pipeline_of
 from qupersync_shared.kernel.clock import SystemClock
 from qupersync_shared.kernel.errors import ConfigurationError
+from qupersync_shared.kernel.ids import GroupName
 from qupersync_shared.runtime.database import create_engine
 from qupersync_shared.runtime.jetstream import Connection
 from qupersync_shared.runtime.logs import get_logger
-from qupersync_shared.runtime.settings import Configuration, Schedule
+from qupersync_shared.runtime.settings import Configuration, DuckDbSource, Schedule
 
 IDLE_SHARE_OF_LEASE = 0.6
 CONTROL_CONNECTIONS = 2
@@ -66,8 +77,14 @@ class Stores:
     partitions: OutboxPartitions
     runs: PostgresRuns
     rereads: PostgresRereads
+    remembered: PostgresRemembered
     withheld: PostgresWithheldRows
+    verifications: PostgresVerifications
     unit_of_work: PostgresUnitOfWorkFactory
+
+    def controls(self) -> PostgresControlWork:
+        """A unit of work on what people decide of pipelines."""
+        return PostgresControlWork(self.control)
 
     async def close(self) -> None:
         """Closes every connection."""
@@ -91,6 +108,8 @@ class Workshop:
     requests: RequestBoard
     budget: ByteBudget
     clock: SystemClock
+    models: ModelRegistry | None = None
+    features: FeatureSource | None = None
 
     def source(self) -> Source:
         """The source of the configuration; ConfigurationError where it is missing or has no secret."""
@@ -98,7 +117,7 @@ class Workshop:
             raise ConfigurationError(
                 "source is missing", place="qupersync.yaml", cure="Write `source: {kind: redshift, host: …}`"
             )
-        return build_source(self.configuration.source)
+        return build_source(self.configuration.source, remembered=self.stores.remembered)
 
     def service(
         self, pipeline: Pipeline, source: Source, schedule: Schedule | None = None, *, joined_late: bool = False
@@ -129,7 +148,7 @@ class Workshop:
         use_case = ExtractPipeline(
             pipeline,
             ports,
-            PageReader(pipeline, source, sizer, room=gauge.room, budget=self.budget),
+            PageReader(pipeline, source, sizer, room=gauge.room, budget=self.budget, additions=self._scoring(pipeline)),
             owner=self.instance,
             lease_seconds=self.settings.lease_seconds,
         )
@@ -143,6 +162,9 @@ class Workshop:
             board=self.requests,
             joined_late=joined_late,
         )
+
+    def _scoring(self, pipeline: Pipeline) -> Scoring | None:
+        return Scoring(pipeline, pipeline.score, self.models, self.features) if pipeline.score is not None else None
 
     def relay(self, pipeline: Pipeline, bell: Bell) -> PipelineRelay:
         """The relay of one pipeline's lanes."""
@@ -186,14 +208,19 @@ class Workshop:
 def check_schedules(configuration: Configuration) -> None:
     """ConfigurationError for a crontab expression that nobody can follow."""
     for name, section in configuration.pipelines.items():
-        try:
-            timetable(section.schedule)
-        except ValueError as error:
-            raise ConfigurationError(
-                f"{section.schedule.cron!r} is not a crontab expression: {error}",
-                place=f"pipelines.{name}.schedule.cron",
-                cure='Write five fields, such as "*/5 * * * *"',
-            ) from None
+        if section.verify is not None:
+            check_comparable(pipeline_of(name, section))
+        for place, schedule in (("schedule", section.schedule), ("verify", section.verify)):
+            if schedule is None:
+                continue
+            try:
+                timetable(schedule)
+            except ValueError as error:
+                raise ConfigurationError(
+                    f"{schedule.cron!r} is not a crontab expression: {error}",
+                    place=f"pipelines.{name}.{place}.cron",
+                    cure='Write five fields, such as "*/5 * * * *"',
+                ) from None
 
 
 def stores(settings: ExtractorSettings, *, application_name: str) -> Stores:
@@ -224,7 +251,9 @@ def stores(settings: ExtractorSettings, *, application_name: str) -> Stores:
         partitions=partitions,
         runs=PostgresRuns(engine),
         rereads=PostgresRereads(engine),
+        remembered=PostgresRemembered(engine),
         withheld=PostgresWithheldRows(engine),
+        verifications=PostgresVerifications(engine),
         unit_of_work=PostgresUnitOfWorkFactory(engine, partitions),
     )
 
@@ -252,10 +281,65 @@ async def workshop(
             requests=RequestBoard(registry=kept.registry, troubles=troubles),
             budget=ByteBudget(settings.memory_max),
             clock=SystemClock(),
+            models=model_registry(configuration),
+            features=feature_source(configuration),
         )
     finally:
         await connection.close()
         await kept.close()
+
+
+def model_registry(configuration: Configuration) -> ModelRegistry | None:
+    """The models of the configuration, one registry a process: pipelines share what is opened."""
+    return FileModelRegistry(configuration.models.path) if configuration.models is not None else None
+
+
+def feature_source(configuration: Configuration) -> FeatureSource | None:
+    """What scores may be computed from besides the rows themselves: DuckDB's warehouse, where it is the source."""
+    section = configuration.source
+    if not isinstance(section, DuckDbSource) or section.path is None:
+        return None
+    from qupersync_extractor.infrastructure.duckdb_file import DuckDbFile
+    from qupersync_extractor.infrastructure.warehouse.features import WarehouseFeatures
+
+    return WarehouseFeatures(DuckDbFile(section.path))
+
+
+@asynccontextmanager
+async def comparison(
+    configuration: Configuration,
+    pipeline: Pipeline,
+    group: GroupName,
+    kept: Stores,
+    connection: Connection,
+    *,
+    seconds: float | None = None,
+) -> AsyncIterator[Verify]:
+    """One comparison's parts, with a source of its own; ConfigurationError for what cannot be compared."""
+    check_comparable(pipeline)
+    if configuration.source is None:
+        raise ConfigurationError(
+            "source is missing", place="qupersync.yaml", cure="Write `source: {kind: redshift, host: …}`"
+        )
+    source, digests = open_digests(configuration.source)
+    try:
+        yield Verify(
+            pipeline=pipeline,
+            group=group,
+            ports=VerificationPorts(
+                source=source,
+                digests=digests,
+                loaders=NatsLoaders(connection, group, pipeline.name),
+                registry=kept.registry,
+                rereads=kept.rereads,
+                verifications=kept.verifications,
+            ),
+            withheld=await kept.withheld.keys(pipeline.name),
+            seconds=seconds_to_pass(pipeline) if seconds is None else seconds,
+            without_nul=configuration.pipelines[pipeline.name].nul_bytes == "remove",
+        )
+    finally:
+        await source.close()
 
 
 def instance_name() -> str:

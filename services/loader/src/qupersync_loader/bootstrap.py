@@ -24,6 +24,8 @@ from qupersync_loader.infrastructure.nats.board import NatsProgressBoard
 from qupersync_loader.infrastructure.nats.claims import NatsClaims
 from qupersync_loader.infrastructure.nats.commands import NatsCommands
 from qupersync_loader.infrastructure.nats.feed import NatsLaneFeed
+from qupersync_loader.infrastructure.nats.verification import VerificationServer
+from qupersync_loader.infrastructure.postgres.digests import PostgresDigests
 from qupersync_loader.infrastructure.postgres.target import PostgresTarget
 from qupersync_loader.settings import LoaderSettings
 from qupersync_shared.kernel.clock import SystemClock
@@ -93,6 +95,22 @@ async def workshop(settings: LoaderSettings) -> AsyncIterator[Loader]:
         await feed.close()
         await connection.close()
         await target.close()
+
+
+@asynccontextmanager
+async def verification_server(settings: LoaderSettings) -> AsyncIterator[VerificationServer]:
+    """Answers questions about this group's target tables until the block ends, beside the loading."""
+    connection = Connection(settings.nats, name=f"qupersync-loader-digests-{instance_name()}")
+    digests = PostgresDigests(target_engine(settings, application_name="qupersync-digests", connections=1))
+    server = VerificationServer(connection, digests)
+    await server.serve(settings.pipelines)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+        await connection.close()
+        await digests.close()
 
 
 def instance_name() -> str:

@@ -39,7 +39,8 @@ class LaneProgress(BaseModel):
 class ProcessHeartbeat(BaseModel):
     """A sign of life of one process, and what keeps it from working, per pipeline ("" is the process itself).
 
-    `relays`: it publishes outbox records, whatever else it does.
+    `relays`: it publishes outbox records, whatever else it does. `notices`: what keeps nothing from working and a
+    person should know, per pipeline.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -51,6 +52,7 @@ class ProcessHeartbeat(BaseModel):
     beat_at: datetime
     version: str
     troubles: dict[str, str] = {}
+    notices: dict[str, list[str]] = {}
     relays: bool = False
 
 

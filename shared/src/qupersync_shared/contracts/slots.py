@@ -92,6 +92,17 @@ def key_at(rows: pa.RecordBatch | pa.Table, schema: RowSchema, index: int) -> Ke
     return tuple(scalar for scalar in scalars if scalar is not None)
 
 
+def keys_of(rows: pa.RecordBatch | pa.Table, schema: RowSchema) -> list[Key]:
+    """The key of every row, as `key_at` tells one; ValueError if one holds a NULL."""
+    parts: list[list[Scalar]] = []
+    for column in schema.key_columns:
+        texts = canonical_texts(_flat(rows.column(column.name)), column.type).to_pylist()
+        if column.type.scalar is None or None in texts:
+            raise ValueError("a key holds NULL")
+        parts.append([Scalar(column.type.scalar, text) for text in texts])
+    return list(zip(*parts, strict=True))
+
+
 def _canonical_numerics(values: pa.Array, logical: LogicalType) -> pa.Array:
     text = pc.cast(values, pa.string())
     scientific = pc.any(pc.match_substring(text, "E")).as_py()

@@ -12,6 +12,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from qupersync_shared.kernel.errors import DatabaseUnavailableError, QupersyncError, TerminalError, TransientError
 
@@ -85,7 +86,9 @@ def create_engine(
     """An engine of at most `connections` sessions in UTC that the server itself ends when they freeze or vanish.
 
     `idle_in_transaction_seconds` must lie below the lease or ack wait of what the sessions lock. 0 turns a limit off.
-    Nothing is connected yet. ValueError when `dsn` is no PostgreSQL DSN.
+    With 0 `connections` nothing is pooled: each use connects anew, as short tools want it. A pooled connection is made
+    anew after half an hour, or when it is found closed. Nothing is connected yet. ValueError when `dsn` is no
+    PostgreSQL DSN.
     """
     options = _options(
         dsn,
@@ -98,16 +101,17 @@ def create_engine(
     async def creator() -> asyncpg.Connection:
         return await _connect(options)
 
-    engine = create_async_engine(
-        "postgresql+asyncpg://",  # the DSN stays out of the engine, and so out of every repr and log
-        async_creator=creator,
-        pool_size=connections,
-        max_overflow=0,
-        pool_timeout=pool_wait_seconds,
-        pool_recycle=RECYCLE_SECONDS,
-        pool_use_lifo=True,
-        hide_parameters=True,
-    )
+    pool: dict[str, Any] = {"poolclass": NullPool}
+    if connections:
+        pool = {
+            "pool_size": connections,
+            "max_overflow": 0,
+            "pool_timeout": pool_wait_seconds,
+            "pool_recycle": RECYCLE_SECONDS,
+            "pool_use_lifo": True,
+        }
+    # The DSN stays out of the engine, and so out of every repr and log.
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=creator, hide_parameters=True, **pool)
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     return engine
 

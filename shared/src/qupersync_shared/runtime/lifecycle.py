@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
+from weakref import WeakSet
 
 from qupersync_shared.runtime.logs import get_logger
 
@@ -20,6 +21,15 @@ class Stop:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._narrower: WeakSet[Stop] = WeakSet()
+
+    def narrower(self) -> "Stop":
+        """A stop of a part of the work: requested with this one, and by itself without this one."""
+        part = Stop()
+        if self.requested:
+            part.request()
+        self._narrower.add(part)
+        return part
 
     @property
     def requested(self) -> bool:
@@ -28,6 +38,8 @@ class Stop:
     def request(self) -> None:
         """Asks everybody who holds this to end; safe to repeat."""
         self._event.set()
+        for part in list(self._narrower):
+            part.request()
 
     async def wait(self, seconds: float | None = None) -> bool:
         """Returns at once when the stop is requested, else after `seconds`; whether it is requested."""

@@ -45,7 +45,7 @@ async def migrate(
     the database is newer than this program.
     """
     engine = create_engine(
-        dsn, application_name="qupersync-migrate", connections=1, statement_timeout_seconds=_STATEMENT_SECONDS
+        dsn, application_name="qupersync-migrate", connections=0, statement_timeout_seconds=_STATEMENT_SECONDS
     )
     applied: list[str] = []
 

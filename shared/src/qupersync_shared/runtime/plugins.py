@@ -12,7 +12,9 @@ from typing import Any, Final
 import typer
 
 from qupersync_shared.runtime.logs import describe
+from qupersync_shared.runtime.preflight import Preflight
 from qupersync_shared.runtime.quarantine import OpenQuarantine
+from qupersync_shared.runtime.sampling import Sampler
 from qupersync_shared.runtime.settings import Configuration
 
 GROUP: Final = "qupersync.plugins"
@@ -55,17 +57,20 @@ class StatusPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plugin:
-    """What one service contributes: sub-commands, checks, a share of the status, and its quarantined rows.
+    """What one service contributes: sub-commands, checks, a share of the status, its quarantined rows, and samples.
 
-    `checks` (within 60 s) and `status` (within 3 s, then cancelled) get a valid configuration and answer for
-    unreachable servers themselves where they can (a row, a reason); what they raise is shown as a failed probe.
+    `checks` and `status` (within 3 s, then cancelled) get a valid configuration and answer for unreachable servers
+    themselves where they can (a row, a reason); what they raise is shown as a failed probe. `tells_schemas`: its
+    checks tell the columns of each pipeline's rows, for which others' checks wait.
     """
 
     name: str
     register: Callable[[typer.Typer], None]
-    checks: Callable[[Configuration], Awaitable[list[CheckRow]]] | None = None
+    checks: Callable[[Preflight], Awaitable[list[CheckRow]]] | None = None
+    tells_schemas: bool = False
     status: Callable[[Configuration], Awaitable[StatusPart]] | None = None
     quarantine: OpenQuarantine | None = None
+    samples: Sampler | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from qupersync_extractor.application.additions import Additions
 from qupersync_extractor.application.asking import RequestBoard
 from qupersync_extractor.application.extract import ExtractPipeline
 from qupersync_extractor.application.one_run import ExtractorPorts
@@ -134,6 +135,7 @@ class Bench:
         room: Callable[[], Any] = no_wait,
         lease_seconds: float = 30,
         event_bytes_max: int = 900_000,
+        additions: Additions | None = None,
         **changes: Any,
     ) -> ExtractPipeline:
         defined = pipeline(**changes)
@@ -146,7 +148,7 @@ class Bench:
             clock=self.clock,
         )
         sizer = PageSizer(rows_max=defined.page_rows, page_bytes_max=1 << 26, event_bytes_max=event_bytes_max)
-        reader = PageReader(defined, self.source, sizer, room=room)
+        reader = PageReader(defined, self.source, sizer, room=room, additions=additions)
         return ExtractPipeline(defined, ports, reader, owner=owner, lease_seconds=lease_seconds)
 
     def service(self, use_case: ExtractPipeline | None = None, **changes: Any) -> PipelineService:

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qupersync_extractor.application.ascending import check_ascending
 from qupersync_extractor.application.pages import (
     HEADER_BYTES,
     PageDraft,
     Rows,
     boundary,
-    check_ascending,
     draft_pages,
     empty_draft,
     reduce_duplicates,

@@ -21,6 +21,7 @@ from qupersync_shared.kernel.errors import (
 )
 from qupersync_shared.kernel.ids import PipelineName
 from qupersync_shared.runtime.lifecycle import Stop
+from qupersync_shared.runtime.records import Query
 from qupersync_shared.runtime.retry import Backoff
 
 HOUR = timedelta(hours=1)
@@ -271,7 +272,7 @@ async def test_a_lost_lease_ends_the_record_of_its_run(bench: Bench) -> None:
             await bench.registry.reset(NAME, lanes=2, reason="stolen")
 
     assert await bench.service(room=stolen)._run(Stop(), Wanted(), patient=True) is None
-    (record,) = await bench.runs.latest(NAME)
+    (record,) = (await bench.runs.page(Query())).items
     assert record.ended_at is not None
     assert record.error is not None
 

@@ -1,5 +1,6 @@
 """What is DuckDB's own: its types, and a file that comes, goes and is replaced."""
 
+import struct
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -9,8 +10,10 @@ import duckdb
 import pytest
 
 from qupersync_extractor.application.ports import KeyRange, ReadRequest
+from qupersync_extractor.application.refused import without_refusals
 from qupersync_extractor.domain.pipeline import SourceQuery, SourceTable
 from qupersync_extractor.infrastructure.sources.duckdb import DuckDbSource
+from qupersync_shared.contracts.infinity import plain
 from qupersync_shared.contracts.schema import RowSchema
 from qupersync_shared.contracts.slots import key_at
 from qupersync_shared.kernel.errors import SourceUnavailableError, TerminalError
@@ -44,6 +47,9 @@ async def whole(source: DuckDbSource, key: tuple[str, ...] = ("id",)) -> list[di
         ("(-99999999999999999999999999999999999999)::HUGEINT", "numeric(38,0)", Decimal("-" + "9" * 38)),
         ("1.25::DECIMAL(9,4)", "numeric(9,4)", Decimal("1.2500")),
         ("'b'::ENUM('a', 'b')", "varchar", "b"),
+        ("99999999999999999999999999999999999999::UHUGEINT", "numeric(38,0)", Decimal("9" * 38)),
+        ("123456789012345678901234567890123456789012::BIGNUM", "varchar", "123456789012345678901234567890123456789012"),
+        ("'POINT (1 2)'::GEOMETRY", "varbyte", struct.pack("<BIdd", 1, 1, 1.0, 2.0)),
         ("'101'::BIT", "varchar", "101"),
         ("INTERVAL 90 MINUTE", "varchar", "01:30:00"),
         ("'\\x00\\xFF'::BLOB", "varbyte", b"\x00\xff"),
@@ -55,6 +61,8 @@ async def whole(source: DuckDbSource, key: tuple[str, ...] = ("id",)) -> list[di
         ("[1, NULL, 3]", "super", "[1,null,3]"),
         ("{'a': 1, 'b': [true]}", "super", '{"a":1,"b":[true]}'),
         ("MAP {'k': 1}", "super", '{"k":1}'),
+        ("{'a': 1}::VARIANT", "super", '{"a":1}'),
+        ("union_value(a := 1)", "super", '{"a":1}'),
         ("""'{"a": 123456789012345678901.50}'::JSON""", "super", '{"a": 123456789012345678901.50}'),
         ("NULL::INTEGER[]", "super", None),
         ("'0123456789abcdef0123456789abcdef'::UUID", "uuid", bytes.fromhex("0123456789abcdef0123456789abcdef")),
@@ -70,7 +78,7 @@ async def test_types(tmp_path: Path, expression: str, logical: str, value: Any) 
     await source.close()
 
 
-@pytest.mark.parametrize("expression", ["1::UHUGEINT", "NULL", "1::BIGNUM"])
+@pytest.mark.parametrize("expression", ["NULL"])
 async def test_a_type_that_cannot_travel_is_named(tmp_path: Path, expression: str) -> None:
     source = made(tmp_path / "w.duckdb", "SELECT 1 AS id")
     with pytest.raises(TerminalError, match="'odd' is of type"):
@@ -78,21 +86,53 @@ async def test_a_type_that_cannot_travel_is_named(tmp_path: Path, expression: st
     await source.close()
 
 
-@pytest.mark.parametrize(
-    "expression",
-    [
-        "TIMESTAMP_NS '2024-01-01 00:00:00.000000001'",
-        "TIMESTAMP 'infinity'",
-        "TIMESTAMPTZ '-infinity'",
-        "DATE 'infinity'",
-        "TIME '24:00:00'",
-        "170141183460469231731687303715884105727::HUGEINT",
-    ],
-)
-async def test_what_would_be_lost_is_refused_with_its_column(tmp_path: Path, expression: str) -> None:
+@pytest.mark.parametrize("expression", ["['1'::JSON]", "{'a': {'b': '1'::JSON}}", "MAP {1: '1'::JSON}"])
+async def test_a_json_inside_another_value_is_refused_before_its_numbers_become_doubles(
+    tmp_path: Path, expression: str
+) -> None:
     source = made(tmp_path / "w.duckdb", f"SELECT 1 AS id, {expression} AS odd")
-    with pytest.raises(TerminalError, match="'odd' holds what"):
-        await whole(source)
+    with pytest.raises(TerminalError, match=r"'odd' .*doubles") as caught:
+        await source.describe(TABLE)
+    assert "column of its own" in caught.value.cure
+    await source.close()
+
+
+LOST = [
+    "TIMESTAMP_NS '2024-01-01 00:00:00.000000001'",
+    "TIME_NS '12:00:00.000000001'",
+    "TIME '24:00:00'",
+    "170141183460469231731687303715884105727::HUGEINT",
+    "340282366920938463463374607431768211455::UHUGEINT",
+]
+
+
+@pytest.mark.parametrize("expression", LOST)
+async def test_a_row_with_what_would_be_lost_is_refused_and_the_others_travel(tmp_path: Path, expression: str) -> None:
+    select = f"SELECT 1 AS id, {expression} AS odd UNION ALL SELECT 2, NULL UNION ALL SELECT 3, {expression}"
+    source = made(tmp_path / "w.duckdb", select)
+    schema = RowSchema(columns=await source.describe(TABLE), key=("id",))
+    batch = await source.read(ReadRequest(relation=TABLE, schema=schema, range=KeyRange(after=None), limit=1000))
+    rows, refused = without_refusals(batch)
+    assert rows.to_pylist() == [{"id": n, "odd": None} for n in (1, 2, 3)]
+    assert refused is not None
+    assert ["'odd' holds what" in reason if reason else None for reason in refused.to_pylist()] == [True, None, True]
+    await source.close()
+
+
+@pytest.mark.parametrize("expression", [*LOST, "TIMESTAMP 'infinity'", "DATE '-infinity'"])
+async def test_a_key_that_would_be_lost_names_its_column(tmp_path: Path, expression: str) -> None:
+    source = made(tmp_path / "w.duckdb", f"SELECT 1 AS id, {expression} AS odd")
+    with pytest.raises(TerminalError, match=r"odd|DECIMAL"):
+        await whole(source, ("odd",))
+    await source.close()
+
+
+@pytest.mark.parametrize("kind", ["TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMPTZ", "DATE"])
+async def test_infinity_is_the_outermost_number(tmp_path: Path, kind: str) -> None:
+    source = made(tmp_path / "w.duckdb", f"SELECT 1 AS id, 'infinity'::{kind} AS c UNION ALL SELECT 2, '-infinity'")
+    schema = RowSchema(columns=await source.describe(TABLE), key=("id",))
+    batch = await source.read(ReadRequest(relation=TABLE, schema=schema, range=KeyRange(after=None), limit=1000))
+    assert [plain(value) for value in batch.column("c")] == ["infinity", "-infinity"]
     await source.close()
 
 

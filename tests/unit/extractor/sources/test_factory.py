@@ -6,8 +6,8 @@ import pytest
 from pydantic import SecretStr
 
 from qupersync_extractor.infrastructure.sources import build_source
+from qupersync_extractor.infrastructure.sources.catalogue import CatalogueSource
 from qupersync_extractor.infrastructure.sources.duckdb import DuckDbSource
-from qupersync_extractor.infrastructure.sources.redshift import RedshiftSource
 from qupersync_extractor.infrastructure.sources.redshift_connection import RedshiftOptions
 from qupersync_shared.kernel.errors import ConfigurationError
 from qupersync_shared.runtime.settings.model import DuckDbSource as DuckDbSection
@@ -25,7 +25,7 @@ async def test_the_password_is_required() -> None:
 
 async def test_a_source_is_built_without_connecting(tmp_path: Path) -> None:
     redshift = build_source(SECTION.model_copy(update={"password": SecretStr("secret")}))
-    assert isinstance(redshift, RedshiftSource)
+    assert isinstance(redshift, CatalogueSource)
     await redshift.close()
     await redshift.close()
     duck = build_source(DuckDbSection(kind="duckdb", path=tmp_path / "absent.duckdb"))

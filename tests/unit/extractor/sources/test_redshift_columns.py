@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from redshift_connector.core import Connection
 from redshift_connector.utils import type_utils
 
+from qupersync_extractor.application.refused import without_refusals
 from qupersync_extractor.infrastructure.sources.redshift_columns import UnknownFormError, to_batch
 from qupersync_extractor.infrastructure.sources.redshift_frames import RawRows
 from qupersync_extractor.infrastructure.sources.redshift_values import to_batch as slowly
@@ -175,8 +176,20 @@ def test_what_it_does_not_know_is_left_to_the_slow_way(name: str, decoder: Any, 
     ],
 )
 def test_what_does_not_fit_is_refused(name: str, decoder: Any, value: bytes, code: int) -> None:
-    with pytest.raises(pa.ArrowInvalid):
-        to_batch(*_one(name, decoder, value, code))
+    rows, refused = without_refusals(to_batch(*_one(name, decoder, value, code)))
+    assert rows.to_pylist() == [{"id": 1, "c": None}]
+    assert refused is not None
+    assert "'c' holds what" in refused[0].as_py()
+
+
+def test_only_the_rows_that_hold_it_are_refused() -> None:
+    _, described, schema = _one("varchar", type_utils.text_recv, b"", 0)
+    texts = [b"a", None, b"\xff", b"b" * 40, b"", b"\xc3", "é".encode()]
+    sent = received([_body([struct.pack("!q", n), text]) for n, text in enumerate(texts)])
+    found, refused = without_refusals(to_batch(sent, described, schema))
+    assert found.column("c").to_pylist() == ["a", None, None, "b" * 40, "", None, "é"]
+    assert refused is not None
+    assert [reason is not None for reason in refused.to_pylist()] == [False, False, True, False, False, True, False]
 
 
 def test_rows_that_do_not_add_up_are_left_to_the_slow_way() -> None:

@@ -7,7 +7,12 @@ import pytest
 from redshift_connector.error import InterfaceError, ProgrammingError
 
 from qupersync_extractor.domain.pipeline import Relation, SourceQuery, SourceTable
-from qupersync_extractor.infrastructure.sources.redshift_errors import ErrorContext, classify
+from qupersync_extractor.infrastructure.sources.redshift_errors import (
+    ErrorContext,
+    MissingRelationError,
+    MissingRightError,
+    classify,
+)
 from qupersync_shared.kernel.errors import QupersyncError, SourceUnavailableError, TerminalError, TransientError
 
 TABLE = SourceTable("billing", "cost")
@@ -61,8 +66,8 @@ def test_the_wrapped_reason_is_told() -> None:
         (answer("XX000", "Disk Full", "error: Disk Full\n code:      1016\n"), SourceUnavailableError),
         (answer("28000"), TransientError),
         (answer("28P01"), TransientError),
-        (answer("42501"), TransientError),
-        (answer("42P01"), TransientError),
+        (answer("42501"), MissingRightError),
+        (answer("42P01"), MissingRelationError),
         (answer("3F000"), TransientError),
         (answer("XX000", "Assert", "code: 1000 query: 1016 1023"), TransientError),
         (answer("42601"), TerminalError),

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from qupersync_extractor.application.refused import without_refusals
 from qupersync_extractor.infrastructure.sources.redshift_types import DescribedColumn, logical_type
 from qupersync_extractor.infrastructure.sources.redshift_values import to_batch
 from qupersync_shared.contracts.schema import Column, RowSchema
@@ -89,11 +90,17 @@ def test_no_rows_are_an_empty_batch() -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [("smallint", 70_000), ("numeric(4,2)", Decimal("123.45")), ("varbyte", "zz"), ("varchar", 5)]
 )
-def test_what_does_not_fit_is_terminal_and_names_its_column(name: str, value: Any) -> None:
+def test_a_row_with_what_does_not_fit_is_refused_and_the_others_travel(name: str, value: Any) -> None:
+    rows, refused = without_refusals(to_batch([[1, None], [2, value], [3, None]], schema("integer", name)))
+    assert rows.to_pylist() == [{"c0": n, "c1": None} for n in (1, 2, 3)]
+    assert refused is not None
+    assert ["'c1' holds what" in reason if reason else None for reason in refused.to_pylist()] == [None, True, None]
+
+
+@pytest.mark.parametrize(("name", "value"), [("smallint", 70_000), ("date", "infinity"), ("time", "24:00:00")])
+def test_a_key_or_cursor_that_does_not_fit_is_terminal_and_names_its_column(name: str, value: Any) -> None:
+    rows = [[1, value]]
     with pytest.raises(TerminalError, match=r"'c1' holds what"):
-        to_batch([[1, value]], schema("integer", name))
-
-
-def test_a_moment_that_does_not_fit_is_told_with_its_key() -> None:
-    with pytest.raises(TerminalError, match=r"'c2' .*24:00:00.*\(key 7, x\)"):
-        to_batch([[6, "w", "12:00:00"], [7, "x", "24:00:00"]], schema("integer", "varchar", "time", key=("c0", "c1")))
+        to_batch(rows, schema("integer", name, key=("c0", "c1")))
+    with pytest.raises(TerminalError, match=r"'c1' holds what"):
+        to_batch(rows, schema("integer", name), cursor="c1")

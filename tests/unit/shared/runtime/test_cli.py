@@ -21,6 +21,7 @@ from qupersync_shared.runtime import plugins as plugins_module
 from qupersync_shared.runtime.cli import build_app
 from qupersync_shared.runtime.cli.invocation import configuration
 from qupersync_shared.runtime.plugins import BrokenPlugin, CheckRow, Plugin, Plugins, StatusPart, Verdict, discover
+from qupersync_shared.runtime.preflight import Preflight
 from qupersync_shared.runtime.settings import Configuration
 
 CONFIGURATION = """\
@@ -100,15 +101,15 @@ def test_config_show_masks_secrets_and_can_be_loaded_again(run: Run, tmp_path: P
 # --------------------------------------------------------------------------------------------------------------- check
 
 
-async def good_checks(_: Configuration) -> list[CheckRow]:
+async def good_checks(_: Preflight) -> list[CheckRow]:
     return [CheckRow(area="target", subject="rights", verdict=Verdict.OK, message="CREATE and TEMP")]
 
 
-async def bad_checks(_: Configuration) -> list[CheckRow]:
+async def bad_checks(_: Preflight) -> list[CheckRow]:
     return [CheckRow(area="target", subject="rights", verdict=Verdict.FAILED, message="no CREATE", cure="GRANT it")]
 
 
-async def broken_checks(_: Configuration) -> list[CheckRow]:
+async def broken_checks(_: Preflight) -> list[CheckRow]:
     raise DatabaseUnavailableError("no answer from db", cure="Start it")
 
 

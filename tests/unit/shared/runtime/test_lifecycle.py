@@ -127,3 +127,13 @@ def test_an_error_of_main_is_raised() -> None:
 
     with pytest.raises(ValueError, match="its own"):
         run_until_stopped(main)
+
+
+async def test_a_narrower_stop_ends_a_part_of_the_work_and_ends_with_the_whole() -> None:
+    whole = Stop()
+    part, other = whole.narrower(), whole.narrower()
+    part.request()
+    assert (whole.requested, part.requested, other.requested) == (False, True, False)
+    whole.request()
+    assert other.requested
+    assert whole.narrower().requested, "made too late"

@@ -12,6 +12,8 @@ CANCEL_REQUEST = 80877102
 NUMERIC = 1700
 SUPER = 4000
 VARBYTE = 6551
+GEOMETRY = 3000
+GEOGRAPHY = 3001
 
 # What redshift-connector adds to the startup packet and PostgreSQL would refuse as unknown settings.
 REDSHIFT_ONLY = frozenset(

@@ -28,13 +28,14 @@ class RequestBoard:
     troubles: Troubles
     _asked: Mapping[PipelineName, Asked] = field(default_factory=dict)
     _bells: dict[PipelineName, asyncio.Event] = field(default_factory=dict)
+    _looked: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def listen(self, stop: Stop) -> None:
         """Until the stop is requested, which wakes everybody, or until cancelled."""
         watching = asyncio.create_task(self._ring_at(stop), name="requests-stop")
         try:
             while not stop.requested:
-                await self._look()
+                await self.look()
                 with suppress(QupersyncError):  # the next look says what is wrong
                     await self.registry.wait_for_request(POLL_SECONDS)
         finally:
@@ -51,6 +52,11 @@ class RequestBoard:
         left = replace(asked, run=asked.run and not run, rereads=asked.rereads and not rereads)
         self._asked = {**self._asked, pipeline: left}
 
+    async def until_paused(self, pipeline: PipelineName) -> None:
+        """Returns when the pipeline is paused, as of the last look."""
+        while not self.asked(pipeline).paused:
+            await self._looked.wait()
+
     async def wait(self, pipeline: PipelineName, seconds: float) -> None:
         """Until something is asked of the pipeline, at most so many seconds."""
         bell = self._bell(pipeline)
@@ -58,7 +64,8 @@ class RequestBoard:
             await asyncio.wait_for(bell.wait(), seconds)
         bell.clear()
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """Asks the database once; what it says wakes those whom it concerns."""
         try:
             self._asked = await self.registry.asked_for()
         except QupersyncError as error:
@@ -66,6 +73,8 @@ class RequestBoard:
                 _log.warning("requests_not_seen", reason=str(error))
             return
         self.troubles.clear(PROCESS, _PART)
+        self._looked.set()
+        self._looked = asyncio.Event()
         for pipeline in self._asked:
             self._bell(pipeline).set()
 

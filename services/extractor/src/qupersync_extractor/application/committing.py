@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from qupersync_extractor.application.pages import PageDraft
+from qupersync_extractor.application.pages import HEADERS_BYTES_MAX, PageDraft
 from qupersync_extractor.application.ports import UnitOfWork, UnitOfWorkFactory
 from qupersync_extractor.application.quarantine import WithheldRow
 from qupersync_extractor.application.withheld import settled
@@ -16,6 +16,7 @@ from qupersync_extractor.domain.extraction import (
     RereadPage,
     SnapshotPage,
     commit_page,
+    is_as_left,
 )
 from qupersync_extractor.domain.pipeline import Pipeline
 from qupersync_extractor.domain.records import OutboxRecord
@@ -28,9 +29,6 @@ from qupersync_shared.kernel.errors import PageRefusedError, TransientError
 from qupersync_shared.kernel.ids import EventId, FencingToken, Lane, RunId, uuid7
 from qupersync_shared.kernel.positions import encode_key
 
-# JetStream keeps a header block's length in 16 bits; the relay adds generation and fence.
-HEADERS_BYTES_MAX: Final = 65_000
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
@@ -41,6 +39,18 @@ class RunContext:
     schema: RowSchema
     mode: Mode
     traceparent: str | None = None
+
+
+async def lock_as_left(work: UnitOfWork, token: FencingToken, known: Extraction) -> Extraction:
+    """The pipeline's state, locked; TransientError unless it is what this run last knew of it."""
+    found = await work.extractions.lock(known.pipeline, token)
+    if not is_as_left(found, known):
+        raise TransientError(
+            f"{known.pipeline} stands at {found.log}/{found.sequence} and this run left it at "
+            f"{known.log}/{known.sequence}: the database went back",
+            cure="The next run goes on from where it stands",
+        )
+    return found
 
 
 def _check_headers(headers: dict[str, str]) -> None:
@@ -85,15 +95,18 @@ class PageCommitter:
         self._unit_of_work = unit_of_work
         self._clock = clock
 
-    async def commit(self, draft: PageDraft, context: RunContext, *, rereads: SequenceOf[Reread] = ()) -> Extraction:
-        """The state after the page; TransientError when somebody else moved on and the page must be thrown away.
+    async def commit(
+        self, draft: PageDraft, context: RunContext, known: Extraction, *, rereads: SequenceOf[Reread] = ()
+    ) -> Extraction:
+        """The state after the page; TransientError when the pipeline is not as `known` says, or somebody else moved on:
+        the page must be thrown away.
 
         How far `rereads` have come with this page is stored with it.
         """
         now = self._clock.now()
         ids = {body.lane: EventId(uuid7()) for body in draft.bodies}
         async with self._unit_of_work() as work:
-            before = await work.extractions.lock(self._pipeline.name, context.token)
+            before = await lock_as_left(work, context.token, known)
             try:
                 after = commit_page(before, draft.kind, event_ids=ids, at=now)
             except ValueError as error:
@@ -176,11 +189,10 @@ class PageCommitter:
         return [
             WithheldRow(
                 pipeline=self._pipeline.name,
-                key=encode_key(key),
-                reason="the row alone exceeds the event limit: raise extractor.event_bytes_max together with the NATS "
-                "server's max_payload, or leave wide columns out in a query",
+                key=encode_key(refusal.key),
+                reason=refusal.reason,
                 event_id=ids[body.lane],
             )
             for body in draft.bodies
-            for key in body.withheld
+            for refusal in body.refusals
         ]

@@ -10,6 +10,7 @@ from qupersync_extractor.application.ports import (
     Registration,
 )
 from qupersync_extractor.application.reading import PageReader
+from qupersync_extractor.application.relation import row_schema
 from qupersync_extractor.application.running import RunHooks, RunReport, is_silent
 from qupersync_extractor.application.stopping import StoppedError
 from qupersync_extractor.domain.extraction import (
@@ -95,13 +96,16 @@ class ExtractPipeline:
             self._declared = False
             raise
 
-    async def keep_alive(self) -> bool:
-        """Emits an empty batch if the pipeline was silent for a minute; whether it did. Asks the source nothing."""
-        schema = self._schema
-        if schema is None:
+    async def keep_alive(self, *, describe: bool = False) -> bool:
+        """Emits an empty batch if the pipeline was silent for a minute; whether it did.
+
+        Asks the source nothing, unless no run has described it yet and `describe` says that none will soon.
+        """
+        if self._schema is None and not describe:
             return False
         if not self._silent(await self._ports.registry.get(self._pipeline.name)):
             return False  # looked at without the lease: idle pipelines cost reads only
+        self._schema = schema = self._schema or await row_schema(self._ports.source, self._pipeline)
         token = await self._ports.registry.acquire(self._pipeline.name, self._owner, self._lease_seconds)
         if token is None:
             return False
@@ -111,7 +115,7 @@ class ExtractPipeline:
                 return False
             draft = empty_draft(schema, HeartbeatPage(), lanes=registration.lanes)
             context = RunContext(run=RunId(uuid7()), token=token, schema=schema, mode=Mode.INCREMENTAL)
-            await self._committer.commit(draft, context)
+            await self._committer.commit(draft, context, registration.state)
         return True
 
     def _silent(self, registration: Registration | None) -> bool:

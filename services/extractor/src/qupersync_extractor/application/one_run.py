@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from qupersync_extractor.application.committing import PageCommitter, RunContext
+from qupersync_extractor.application.committing import PageCommitter, RunContext, lock_as_left
 from qupersync_extractor.application.outside import settle_log
 from qupersync_extractor.application.pages import PageDraft, empty_draft
 from qupersync_extractor.application.ports import (
@@ -106,7 +106,7 @@ class OneRun:
             )
             match due:
                 case BeginSnapshot():
-                    state = await self._begin_snapshot()
+                    state = await self._begin_snapshot(state)
                 case ContinueSnapshot():
                     pass
                 case _:
@@ -119,8 +119,10 @@ class OneRun:
             forced = ForcedMode.INCREMENTAL if state.snapshot is None else None
 
     async def _describe(self) -> None:
-        self.known_schema = await self._unless_stopped(row_schema(self._ports.source, self._pipeline))
-        self._shape = shape_of(self._pipeline, self.known_schema)
+        relation = await self._unless_stopped(row_schema(self._ports.source, self._pipeline))
+        schema, added = await self._unless_stopped(self._reader.complete(relation))
+        self.known_schema = schema
+        self._shape = shape_of(self._pipeline, schema, added=added)
 
     @property
     def schema(self) -> RowSchema:
@@ -140,13 +142,12 @@ class OneRun:
 
     # ------------------------------------------------------------------------------------------------- snapshot
 
-    async def _begin_snapshot(self) -> Extraction:
+    async def _begin_snapshot(self, known: Extraction) -> Extraction:
         clock = await self._unless_stopped(self._ports.source.clock())
         horizon = await self._horizon()
         async with self._ports.unit_of_work() as work:
-            state = await work.extractions.lock(self._pipeline.name, self.token)
             state = begin_snapshot(
-                state,
+                await lock_as_left(work, self.token, known),
                 snapshot_id=SnapshotId(uuid7()),
                 began_at=clock.now,
                 high=horizon.reached if horizon is not None else None,
@@ -247,7 +248,7 @@ class OneRun:
         )
         page = await self.read(CursorRange(cursor=cursor, after=after, upto=horizon.high))
         if page.rows.count == 0:
-            return await self._finish_empty(last_kind)
+            return await self._finish_empty(last_kind, state)
         while not page.last:
             upto = self.position(page)
             wanted = CursorRange(cursor=cursor, after=upto, upto=horizon.high)
@@ -260,9 +261,9 @@ class OneRun:
             after, page = upto, await self._unless_stopped(ahead or self._read_ahead(wanted))
         return await self._commit(page, replace(last_kind, after=after), state, None)
 
-    async def _finish_empty(self, kind: IncrementalPage) -> Extraction:
+    async def _finish_empty(self, kind: IncrementalPage, known: Extraction) -> Extraction:
         async with self._ports.unit_of_work() as work:
-            state = await work.extractions.lock(self._pipeline.name, self.token)
+            state = await lock_as_left(work, self.token, known)
             moved = advance(state, kind)
             if moved != state:
                 await work.extractions.save(moved)
@@ -274,7 +275,7 @@ class OneRun:
         if kind is None or state.sequence == 0 or not is_silent(state, self._ports.clock.now()):
             return state
         draft = empty_draft(self.schema, kind, lanes=state.lanes)
-        return await self._committer.commit(draft, self._context(Mode.INCREMENTAL))
+        return await self._committer.commit(draft, self._context(Mode.INCREMENTAL), state)
 
     def position(self, page: ReadPage) -> Position:
         name = self._pipeline.cursor or ""
@@ -306,7 +307,7 @@ class OneRun:
                 last = number == len(drafts)
                 told = rereads if last else ()
                 state = await self._committer.commit(
-                    draft if last else _unfinished(draft), self._context(mode), rereads=told
+                    draft if last else _unfinished(draft), self._context(mode), state, rereads=told
                 )
                 await self._count(draft.rows, draft.bytes, mode)
         except BaseException:

@@ -8,19 +8,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from qupersync_extractor.application.refused import without_refusals
 from qupersync_extractor.domain.extraction import IncrementalPage, PageKind, RereadPage, SnapshotPage
-from qupersync_extractor.domain.ordering import key_order, scalar_order
+from qupersync_extractor.domain.ordering import scalar_order
+from qupersync_shared.contracts.infinity import plain_row
 from qupersync_shared.contracts.payload import checksum, encode
 from qupersync_shared.contracts.schema import GONE_COLUMN, SLOT_COLUMN, RowSchema
-from qupersync_shared.contracts.slots import canonical_keys, canonical_texts, key_at, scalar_at, slots_of
+from qupersync_shared.contracts.slots import canonical_keys, canonical_texts, key_at, keys_of, scalar_at, slots_of
 from qupersync_shared.contracts.types import LogicalType
 from qupersync_shared.kernel.errors import PageRefusedError
 from qupersync_shared.kernel.ids import Lane
-from qupersync_shared.kernel.positions import Key, Position, encode_key, encode_position
+from qupersync_shared.kernel.positions import Key, Position, encode_key, encode_keys, encode_position
 
 HEADER_BYTES = 4096
-_OTHER_KEY = (
-    "Keys with control characters or another collation cannot be paged: choose another key, or normalise it in a query"
+# JetStream keeps a header block's length in 16 bits; the relay adds generation and fence.
+HEADERS_BYTES_MAX = 65_000
+OVERSIZED = (
+    "the row alone exceeds the event limit: raise extractor.event_bytes_max together with the NATS server's "
+    "max_payload, or leave wide columns out in a query"
 )
 _SLOT_FIELD = pa.field(SLOT_COLUMN, pa.int16(), nullable=False)
 _GONE_FIELD = pa.field(GONE_COLUMN, pa.bool_(), nullable=False)
@@ -28,19 +33,33 @@ _REDRIVE_BYTES = 40  # an id in the headers, with its comma
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A row that its event does not carry, and why; the event lists its key."""
+
+    key: Key
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LaneBody:
-    """What one page says to one lane, encoded."""
+    """What one page says to one lane, encoded, and the rows that it withholds."""
 
     lane: Lane
     rows: int
     body: bytes
     checksum: str
-    withheld: tuple[Key, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+
+    @property
+    def withheld(self) -> tuple[Key, ...]:
+        return tuple(refusal.key for refusal in self.refusals)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageDraft:
-    """A page ready to be committed: one body for every lane. `content` is what they say together."""
+    """A page ready to be committed: one body for every lane. `content` is what they say together; `rows` counts the
+    rows that they carry.
+    """
 
     kind: PageKind
     bodies: tuple[LaneBody, ...]
@@ -53,7 +72,8 @@ class PageDraft:
 class Rows:
     """The rows of one read with their canonical keys; `duplicates` counts rows that were reduced away.
 
-    `gone`, where it is set, says of each row whether it is only a key that the source no longer has.
+    `gone`, where it is set, says of each row whether it is only a key that the source no longer has. `refused`, where
+    it is set, holds the reason why no event may carry the row, NULL for rows that travel.
     """
 
     batch: pa.RecordBatch
@@ -61,6 +81,7 @@ class Rows:
     schema: RowSchema
     duplicates: int = 0
     gone: pa.Array | None = None
+    refused: pa.Array | None = None
 
     @property
     def count(self) -> int:
@@ -72,6 +93,7 @@ class Rows:
             batch=self.batch.slice(start, count),
             canonical=self.canonical.slice(start, count),
             gone=None if self.gone is None else self.gone.slice(start, count),
+            refused=None if self.refused is None else self.refused.slice(start, count),
         )
 
     def key(self, index: int) -> Key:
@@ -80,6 +102,18 @@ class Rows:
     def here(self) -> pa.Array:
         """The canonical keys of rows that the source has."""
         return self.canonical if self.gone is None else self.canonical.filter(pc.invert(self.gone))
+
+
+def read_rows(batch: pa.RecordBatch, schema: RowSchema) -> Rows:
+    """The rows of a read as the source answered them, those that it refuses told apart; PageRefusedError where a key
+    has no canonical form.
+    """
+    batch, refused = without_refusals(batch)
+    try:
+        canonical = canonical_keys(batch, schema)
+    except ValueError as error:
+        raise PageRefusedError(f"a key cannot be one: {error}", cure="Choose another key") from error
+    return Rows(batch=batch, canonical=canonical, schema=schema, refused=refused)
 
 
 def with_gone(rows: Rows, keys: Rows) -> Rows:
@@ -93,7 +127,13 @@ def with_gone(rows: Rows, keys: Rows) -> Rows:
     batch = pa.Table.from_batches([rows.batch, lost]).combine_chunks().to_batches()[0]
     flags = np.arange(batch.num_rows) >= rows.count
     return replace(
-        rows, batch=batch, canonical=pa.concat_arrays([rows.canonical, absent]), gone=pa.array(flags, pa.bool_())
+        rows,
+        batch=batch,
+        canonical=pa.concat_arrays([rows.canonical, absent]),
+        gone=pa.array(flags, pa.bool_()),
+        refused=None
+        if rows.refused is None
+        else pa.concat_arrays([rows.refused, pa.nulls(len(absent), rows.refused.type)]),
     )
 
 
@@ -104,9 +144,10 @@ def whole_rows(batch: pa.RecordBatch, schema: RowSchema, *, cursor: str | None, 
     lower case: a read after one of two keys that it takes for equal would pass over the other. None when the whole read
     is one group: it must be read again with a greater limit. An empty read is whole.
     """
-    rows = Rows(batch=batch, canonical=canonical_keys(batch, schema), schema=schema)
+    rows = read_rows(batch, schema)
     if not full or rows.count == 0:
         return rows
+    batch = rows.batch
     parts = [_without_case(batch.column(column.name), column.type) for column in schema.key_columns]
     if cursor is not None:
         parts.append(batch.column(cursor))
@@ -135,9 +176,8 @@ def reduce_duplicates(rows: Rows, *, cursor: str | None) -> Rows:
     def rank(index: int) -> tuple[tuple[Any, ...], str]:
         moment: tuple[Any, ...] = (0,)
         if cursor is not None:
-            scalar = scalar_at(rows.batch.column(cursor), rows.schema.column(cursor).type, index)
-            moment = (0,) if scalar is None else (1, scalar_order(scalar))
-        return moment, str(rows.batch.slice(index, 1).to_pylist())
+            moment = _moment(rows.batch.column(cursor), rows.schema.column(cursor).type, index)
+        return moment, str(plain_row(rows.batch, index))
 
     kept = sorted(max(group, key=rank) if len(group) > 1 else group[0] for group in groups.values())
     indices = pa.array(kept, pa.int64())
@@ -145,35 +185,27 @@ def reduce_duplicates(rows: Rows, *, cursor: str | None) -> Rows:
         rows,
         batch=rows.batch.take(indices),
         canonical=rows.canonical.take(indices),
+        refused=None if rows.refused is None else rows.refused.take(indices),
         duplicates=rows.count - len(kept),
     )
 
 
-def check_ascending(rows: Rows, *, after: Key | None, upto: Key | None) -> None:
-    """PageRefusedError unless the keys ascend strictly inside (after, upto] as the target compares them."""
-    if rows.count == 0:
-        return
-    broken = _first_descent(rows)
-    if broken is not None:
-        raise PageRefusedError(
-            f"key {_show(rows.key(broken + 1))} follows {_show(rows.key(broken))}: "
-            "source and target order keys differently",
-            cure=_OTHER_KEY,
-        )
-    first, last = rows.key(0), rows.key(rows.count - 1)
-    if after is not None and not key_order(first) > key_order(after):
-        raise PageRefusedError(
-            f"key {_show(first)} was read after {_show(after)}: source and target order keys differently",
-            cure=_OTHER_KEY,
-        )
-    if upto is not None and key_order(last) > key_order(upto):
-        raise PageRefusedError(
-            f"key {_show(last)} lies beyond {_show(upto)}: source and target order keys differently", cure=_OTHER_KEY
-        )
+def _moment(cursor: pa.Array, logical: LogicalType, index: int) -> tuple[Any, ...]:
+    """Where a row stands among others by its cursor: NULL first, then as the values do, infinite ones outermost."""
+    value = cursor[index]
+    if not value.is_valid:
+        return (0,)
+    if pa.types.is_temporal(value.type):
+        return 1, value.value
+    scalar = scalar_at(cursor, logical, index)
+    return (0,) if scalar is None else (1, scalar_order(scalar))
 
 
 def draft_pages(rows: Rows, kind: PageKind, *, lanes: int, event_bytes_max: int) -> list[PageDraft]:
-    """The page, cut into smaller ones where an event would exceed the limit (headers counted), in the read's order."""
+    """The page, cut into smaller ones where an event would exceed the limit (headers counted), in the read's order.
+
+    Refused rows are withheld: their lane's event lists the key, and carries the others.
+    """
     slots = slots_of(rows.canonical)
     return _draft(rows, slots, kind, lanes, event_bytes_max - HEADER_BYTES)
 
@@ -183,7 +215,7 @@ def empty_draft(schema: RowSchema, kind: PageKind, *, lanes: int) -> PageDraft:
     batch = schema.arrow().empty_table().combine_chunks().to_batches()
     nothing = batch[0] if batch else pa.RecordBatch.from_pylist([], schema=schema.arrow())
     rows = Rows(batch=nothing, canonical=pa.array([], pa.string()), schema=schema)
-    return _encode(rows, np.empty(0, np.int16), kind, lanes, 1 << 30)[0]
+    return _encode(rows, np.empty(0, np.int16), kind, lanes, _room(kind, 1 << 30))[0]
 
 
 def boundary(rows: Rows, kind: PageKind, index: int) -> PageKind:
@@ -208,8 +240,21 @@ def remainder(rows: Rows, kind: PageKind, index: int) -> PageKind:
             return kind
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Room:
+    """What is left for an event's body and its withheld keys together, and for those keys alone."""
+
+    event: int
+    listed: int
+
+
+def _room(kind: PageKind, limit: int) -> _Room:
+    ends = _boundary_bytes(kind)
+    return _Room(event=limit - ends, listed=HEADERS_BYTES_MAX - 2 * HEADER_BYTES - ends)
+
+
 def _draft(rows: Rows, slots: np.ndarray, kind: PageKind, lanes: int, limit: int) -> list[PageDraft]:
-    room = limit - _boundary_bytes(kind)
+    room = _room(kind, limit)
     draft, oversized = _encode(rows, slots, kind, lanes, room)
     if not oversized:
         return [draft]
@@ -221,33 +266,56 @@ def _draft(rows: Rows, slots: np.ndarray, kind: PageKind, lanes: int, limit: int
     return first + _draft(rows.slice(middle, rows.count - middle), slots[middle:], rest_kind, lanes, limit)
 
 
-def _encode(rows: Rows, slots: np.ndarray, kind: PageKind, lanes: int, limit: int) -> tuple[PageDraft, bool]:
+def _encode(rows: Rows, slots: np.ndarray, kind: PageKind, lanes: int, room: _Room) -> tuple[PageDraft, bool]:
     batch = rows.batch.append_column(_SLOT_FIELD, pa.array(slots, pa.int16()))
     if rows.gone is not None:
         batch = batch.append_column(_GONE_FIELD, rows.gone)
-    lane_of = slots % lanes
-    bodies = []
+    lane_of, travelling = slots % lanes, _travelling(rows)
+    whole = lanes == 1 and rows.refused is None
+    bodies, oversized = [], False
     for lane in range(lanes):
-        part = batch if lanes == 1 else batch.take(pa.array(np.flatnonzero(lane_of == lane)))
+        mine = lane_of == lane
+        part = batch if whole else batch.take(pa.array(np.flatnonzero(mine & travelling)))
+        refusals = _refusals(rows, np.flatnonzero(mine & ~travelling))
         body = encode(part)
-        bodies.append(LaneBody(lane=Lane(lane), rows=part.num_rows, body=body, checksum=checksum(body)))
-    size = max(len(body.body) for body in bodies)
-    total = sum(len(b.body) for b in bodies)
-    draft = PageDraft(kind=kind, bodies=tuple(bodies), rows=rows.count, bytes=total, content=rows)
-    return draft, size > limit
+        bodies.append(
+            LaneBody(lane=Lane(lane), rows=part.num_rows, body=body, checksum=checksum(body), refusals=refusals)
+        )
+        listed = len(quote(encode_keys(bodies[-1].withheld))) if refusals else 0
+        oversized |= len(body) + listed > room.event or listed > max(0, room.listed)
+    carried, total = sum(b.rows for b in bodies), sum(len(b.body) for b in bodies)
+    return PageDraft(kind=kind, bodies=tuple(bodies), rows=carried, bytes=total, content=rows), oversized
 
 
-def _withhold(rows: Rows, slots: np.ndarray, kind: PageKind, lanes: int, limit: int) -> PageDraft:
+def _travelling(rows: Rows) -> np.ndarray:
+    """Which rows an event may carry."""
+    if rows.refused is None:
+        return np.ones(rows.count, bool)
+    travelling: np.ndarray = rows.refused.is_null().to_numpy(zero_copy_only=False)
+    return travelling
+
+
+def _refusals(rows: Rows, indices: np.ndarray) -> tuple[Refusal, ...]:
+    if rows.refused is None or len(indices) == 0:
+        return ()
+    chosen = pa.array(indices)
+    keys = keys_of(rows.batch.select(list(rows.schema.key)).take(chosen), rows.schema)
+    reasons = rows.refused.take(chosen).to_pylist()
+    return tuple(Refusal(key=key, reason=reason) for key, reason in zip(keys, reasons, strict=True))
+
+
+def _withhold(rows: Rows, slots: np.ndarray, kind: PageKind, lanes: int, room: _Room) -> PageDraft:
     """The page of a single row that no event can carry: empty bodies, and its key listed as withheld."""
-    empty, oversized = _encode(rows.slice(0, 0), slots[:0], kind, lanes, limit)
+    empty, oversized = _encode(rows.slice(0, 0), slots[:0], kind, lanes, room)
     if oversized:
         raise PageRefusedError(
             f"an event of {len(rows.schema.columns)} columns exceeds the event limit without a single row",
             cure="Raise extractor.event_bytes_max and the NATS server's max_payload, or leave columns out in a query",
         )
     lane = Lane(int(slots[0]) % lanes)
-    key = rows.key(0)
-    bodies = tuple(replace(b, withheld=(key,)) if b.lane == lane else b for b in empty.bodies)
+    refused = _refusals(rows, np.flatnonzero(~_travelling(rows)))
+    refusals = refused or (Refusal(key=rows.key(0), reason=OVERSIZED),)
+    bodies = tuple(replace(b, refusals=refusals) if b.lane == lane else b for b in empty.bodies)
     return replace(empty, bodies=bodies)
 
 
@@ -278,33 +346,3 @@ def _cursor_name(rows: Rows, kind: IncrementalPage) -> str:
     if kind.cursor is None or kind.cursor not in rows.schema.names:
         raise ValueError("an incremental page with rows names its cursor column")
     return kind.cursor
-
-
-def _first_descent(rows: Rows) -> int | None:
-    """The first index whose key is not strictly below the next row's, compared column by column as binary values."""
-    count = rows.count - 1
-    if count < 1:
-        return None
-    less = pa.array(np.zeros(count, bool))
-    equal = pa.array(np.ones(count, bool))
-    for column in rows.schema.key_columns:
-        values = _comparable(rows.batch.column(column.name), column.type.name, rows, column.name)
-        one, two = values.slice(0, count), values.slice(1, count)
-        less = pc.or_(less, pc.and_(equal, pc.less(one, two)))
-        equal = pc.and_(equal, pc.equal(one, two))
-    wrong = np.flatnonzero(~less.to_numpy(zero_copy_only=False))
-    return int(wrong[0]) if len(wrong) else None
-
-
-def _comparable(values: pa.Array, type_name: str, rows: Rows, name: str) -> pa.Array:
-    if type_name == "boolean":
-        return pc.cast(values, pa.int8())
-    if type_name in {"varchar", "char"}:
-        return pc.cast(canonical_texts(values, rows.schema.column(name).type), pa.binary())
-    if type_name == "uuid":
-        return pc.cast(values, pa.binary())
-    return values
-
-
-def _show(key: Key) -> str:
-    return "(" + ", ".join(repr(scalar.text) for scalar in key) + ")"

@@ -73,6 +73,11 @@ class ReadRequest:
     range: CursorRange | KeyRange | KeyList
     limit: int
 
+    @property
+    def cursor(self) -> str | None:
+        """The column that comes first in the order, where that is a cursor."""
+        return self.range.cursor if isinstance(self.range, CursorRange) else None
+
 
 class Source(Protocol):
     """A warehouse, read-only. Each read is a transaction of its own, begun when `read` is called.
@@ -102,7 +107,11 @@ class Source(Protocol):
         ...
 
     async def read(self, request: ReadRequest) -> pa.RecordBatch:
-        """The rows, with exactly the columns and Arrow types of `request.schema.arrow()`; values exact."""
+        """The rows, with exactly the columns and Arrow types of `request.schema.arrow()`; values exact.
+
+        Rows with a value that cannot be so are told in one more column (`refused`); TerminalError where key or cursor
+        of a row is such a value.
+        """
         ...
 
     async def close(self) -> None:
@@ -184,10 +193,11 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What is asked of a pipeline and has not been done yet."""
+    """What is asked of a pipeline and has not been done yet; `paused`: a run is none of it."""
 
     run: bool = False
     rereads: bool = False
+    paused: bool = False
 
 
 class Registry(Protocol):
@@ -228,7 +238,7 @@ class Registry(Protocol):
         ...
 
     async def asked_for(self) -> Mapping[PipelineName, Asked]:
-        """What is asked of which pipelines: one cheap query for all of them."""
+        """What is asked of which pipelines, and which are paused: one cheap query for all of them."""
         ...
 
     async def wait_for_request(self, seconds: float) -> None:

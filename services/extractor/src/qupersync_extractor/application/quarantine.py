@@ -14,7 +14,7 @@ ID_DIGITS: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WithheldRow:
-    """A single row over the event limit, kept out of its event with its key listed there."""
+    """A row that no event can carry (too large, or with a value beyond its type), its key listed in the event."""
 
     pipeline: PipelineName
     key: str
@@ -38,7 +38,10 @@ class SourceQuarantine(Protocol):
         ...
 
     async def unresolved(self, pipeline: PipelineName) -> list[str]:
-        """The encoded keys that wait to be settled, the oldest first, a bounded number of them."""
+        """The encoded keys that wait to be settled, a bounded number of them: first those withheld longest ago.
+
+        What is withheld again and again goes to the end: however much it is, all others have their turn.
+        """
         ...
 
     async def resolve(self, pipeline: PipelineName, settled: Mapping[str, Resolution]) -> None:
@@ -77,6 +80,10 @@ class WithheldRows(Protocol):
 
         Of all pipelines if none is named; settled ones too if `resolved`.
         """
+        ...
+
+    async def keys(self, pipeline: PipelineName) -> frozenset[str]:
+        """The keys, encoded, of the pipeline's rows that wait to be settled; a bounded number of them."""
         ...
 
     async def find(self, ids: Sequence[str]) -> list[QuarantinedRow]:

@@ -5,14 +5,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from qupersync_extractor.application.additions import Additions, OpenAdditions
+from qupersync_extractor.application.ascending import check_ascending
 from qupersync_extractor.application.budget import ByteBudget, Reservation
 from qupersync_extractor.application.key_lists import key_rows
 from qupersync_extractor.application.pages import (
     PageDraft,
     Rows,
-    check_ascending,
     draft_pages,
+    read_rows,
     reduce_duplicates,
     with_gone,
 )
@@ -22,7 +25,6 @@ from qupersync_extractor.domain.extraction import PageKind, RereadPage, Snapshot
 from qupersync_extractor.domain.pipeline import Pipeline
 from qupersync_extractor.domain.sizing import PageSizer
 from qupersync_shared.contracts.schema import RowSchema
-from qupersync_shared.contracts.slots import canonical_keys
 from qupersync_shared.kernel.errors import PageRefusedError
 from qupersync_shared.kernel.positions import Key
 
@@ -56,6 +58,7 @@ class PageReader:
         *,
         room: Callable[[], Awaitable[None]],
         budget: ByteBudget | None = None,
+        additions: Additions | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._source = source
@@ -63,6 +66,19 @@ class PageReader:
         self._event_bytes_max = sizer.event_bytes_max
         self._room = room
         self._budget = budget
+        self._additions = additions
+        self._open: OpenAdditions | None = None
+
+    async def complete(self, relation: RowSchema) -> tuple[RowSchema, str | None]:
+        """The schema of the pages of this relation: its columns and those that are added, and the latter's identity.
+
+        Called before pages are read by that schema. Errors as of `Additions.open`.
+        """
+        if self._additions is None:
+            return relation, None
+        self._open = await self._additions.open(relation)
+        columns = (*relation.columns, *self._open.columns)
+        return RowSchema(columns=columns, key=relation.key), self._open.identity
 
     def fit(self, event_bytes_max: int) -> None:
         """Keeps events within what the server takes, too."""
@@ -95,13 +111,14 @@ class PageReader:
     async def _read(self, schema: RowSchema, wanted: CursorRange | KeyRange) -> ReadPage:
         cursor = wanted.cursor if isinstance(wanted, CursorRange) else None
         limit = self._sizer.rows + 1
+        read = self._relation(schema)
         while True:
-            request = ReadRequest(relation=self._pipeline.relation, schema=schema, range=wanted, limit=limit)
+            request = ReadRequest(relation=self._pipeline.relation, schema=read, range=wanted, limit=limit)
             batch = await self._source.read(request)
             full = batch.num_rows >= limit
-            rows = await asyncio.to_thread(without_last_group, batch, schema, cursor=cursor, full=full)
+            rows = await asyncio.to_thread(without_last_group, batch, read, cursor=cursor, full=full)
             if rows is not None:
-                return ReadPage(rows=rows, last=not full)
+                return ReadPage(rows=await self._completed(rows, schema), last=not full)
             if limit >= _LIMIT_MAX:
                 raise _too_many(limit)
             limit *= 2
@@ -114,12 +131,14 @@ class PageReader:
     async def _read_keys(self, schema: RowSchema, keys: Sequence[Key]) -> ReadPage:
         count = min(len(keys), self.keys_max)
         limit = max(self._sizer.rows, count) + 1
+        read = self._relation(schema)
         while True:
             wanted = KeyList(keys=tuple(keys[:count]))
-            request = ReadRequest(relation=self._pipeline.relation, schema=schema, range=wanted, limit=limit)
+            request = ReadRequest(relation=self._pipeline.relation, schema=read, range=wanted, limit=limit)
             batch = await self._source.read(request)
             if batch.num_rows < limit:
-                rows = await asyncio.to_thread(self._keyed, batch, wanted.keys, schema)
+                found = await self._completed(await asyncio.to_thread(self._found, batch, read), schema)
+                rows = await asyncio.to_thread(_keyed, found, wanted.keys)
                 return ReadPage(rows=rows, last=count == len(keys), keys=count)
             if count > 1:
                 count //= 2
@@ -128,11 +147,24 @@ class PageReader:
             else:
                 limit *= 2
 
-    def _keyed(self, batch: pa.RecordBatch, keys: tuple[Key, ...], schema: RowSchema) -> Rows:
-        found = Rows(batch=batch, canonical=canonical_keys(batch, schema), schema=schema)
-        asked = key_rows(keys, schema)
-        wanted = Rows(batch=asked, canonical=canonical_keys(asked, schema), schema=schema)
-        return with_gone(reduce_duplicates(found, cursor=self._pipeline.cursor), wanted)
+    def _found(self, batch: pa.RecordBatch, schema: RowSchema) -> Rows:
+        return reduce_duplicates(read_rows(batch, schema), cursor=self._pipeline.cursor)
+
+    def _relation(self, schema: RowSchema) -> RowSchema:
+        """What the source has of a page's schema."""
+        added = {column.name for column in self._open.columns} if self._open is not None else set()
+        if not added:
+            return schema
+        return RowSchema(columns=tuple(c for c in schema.columns if c.name not in added), key=schema.key)
+
+    async def _completed(self, rows: Rows, schema: RowSchema) -> Rows:
+        """The rows with the columns that are added to them."""
+        if self._open is None:
+            return rows
+        added = await self._open.apply(rows.batch)
+        batch = pa.RecordBatch.from_arrays([*rows.batch.columns, *added.columns], schema=schema.arrow())
+        refused = [told for told in (rows.refused, added.refused) if told is not None]
+        return replace(rows, batch=batch, schema=schema, refused=pc.coalesce(*refused) if refused else None)
 
     async def draft(self, rows: Rows, kind: PageKind, *, lanes: int) -> tuple[list[PageDraft], int]:
         """The pages to commit, and how many duplicates were reduced away; PageRefusedError for a broken key order."""
@@ -149,6 +181,12 @@ class PageReader:
             check_ascending(reduced, after=kind.after, upto=kind.upto)
         drafts = draft_pages(reduced, kind, lanes=lanes, event_bytes_max=self._sizer.event_bytes_max)
         return drafts, reduced.duplicates
+
+
+def _keyed(found: Rows, keys: tuple[Key, ...]) -> Rows:
+    """The rows, and after them those keys that none of them has."""
+    asked = key_rows(keys, found.schema)
+    return with_gone(found, read_rows(asked, found.schema))
 
 
 def _too_many(rows: int) -> PageRefusedError:

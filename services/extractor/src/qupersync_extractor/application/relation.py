@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from qupersync_extractor.application.ports import Source
-from qupersync_extractor.domain.pipeline import Pipeline, SourceQuery
+from qupersync_extractor.domain.pipeline import Pipeline, SourceEntity, SourceQuery
 from qupersync_extractor.domain.timeline import CURSOR_KINDS, TEMPORAL, Horizon, horizon
 from qupersync_shared.contracts.schema import RowSchema
 from qupersync_shared.kernel.errors import ConfigurationError
@@ -59,14 +59,15 @@ async def row_schema(source: Source, pipeline: Pipeline) -> RowSchema:
     return schema
 
 
-def shape_of(pipeline: Pipeline, schema: RowSchema) -> str:
-    """What the stored cursor and the rows sent so far belong to: the schema's fingerprint, and after a slash that of
-    relation and cursor. When it changes, a snapshot is due.
+def shape_of(pipeline: Pipeline, schema: RowSchema, *, added: str | None = None) -> str:
+    """What the stored cursor and the rows sent so far belong to: the schema's fingerprint (with the identity of columns
+    that are `added`), and after a slash that of relation and cursor. When it changes, a snapshot is due.
     """
     kind = schema.column(pipeline.cursor).type.scalar if pipeline.cursor is not None else None
     relation = pipeline.relation.sql if isinstance(pipeline.relation, SourceQuery) else str(pipeline.relation)
     text = json.dumps([relation, pipeline.cursor, kind, pipeline.cursor_time_zone])
-    return f"{schema.fingerprint}/{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+    rows = schema.fingerprint if added is None else f"{schema.fingerprint}+{added}"
+    return f"{rows}/{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
 async def horizon_of(source: Source, pipeline: Pipeline, schema: RowSchema) -> SourceHorizon | None:
@@ -83,18 +84,20 @@ async def horizon_of(source: Source, pipeline: Pipeline, schema: RowSchema) -> S
         if highest is None:
             return None
         return SourceHorizon(horizon=Horizon(high=highest, began_at=clock.now), high_time=clock.now)
-    limit = clock.now if clock.oldest_open is None else min(clock.now, clock.oldest_open)
+    # System views are no part of anybody's transaction: a query's end shows in them whatever else is open.
+    oldest_open = None if isinstance(pipeline.relation, SourceEntity) else clock.oldest_open
+    limit = clock.now if oldest_open is None else min(clock.now, oldest_open)
     found = horizon(
         kind,
         now=clock.now,
-        oldest_open=clock.oldest_open,
+        oldest_open=oldest_open,
         safety_lag=pipeline.safety_lag,
         time_zone=pipeline.cursor_time_zone,
     )
     patience = max(pipeline.lookback, WRITER_PATIENCE)
-    held = clock.oldest_open is not None and clock.now - clock.oldest_open > patience
+    held = oldest_open is not None and clock.now - oldest_open > patience
     return SourceHorizon(
         horizon=found,
         high_time=limit - pipeline.safety_lag,
-        writer_open_since=clock.oldest_open if held else None,
+        writer_open_since=oldest_open if held else None,
     )

@@ -1,14 +1,38 @@
 """Runs as they are remembered: what was read, why, how long it took and how it ended."""
 
-from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final, Protocol
 
 from qupersync_shared.kernel.ids import PipelineName, RunId
+from qupersync_shared.runtime.records import Field, Listing, Match, Page, Query
 
 KEPT_MAX: Final = 10_000  # of a pipeline: one that runs all the time must not fill the database
 INTERRUPTED: Final = "interrupted: the process ended without a word"
+
+
+class RunStatus(StrEnum):
+    """What became of a run."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+LISTING: Final = Listing(
+    name="runs",
+    filters={
+        "pipeline": Field(attribute="pipeline"),
+        "status": Field(attribute="status", parse=RunStatus),
+        "cause": Field(attribute="cause"),
+        "since": Field(attribute="started_at", match=Match.SINCE, parse=datetime.fromisoformat),
+        "before": Field(attribute="started_at", match=Match.BEFORE, parse=datetime.fromisoformat),
+    },
+    sorts={"started_at": ("started_at",), "pipeline": ("pipeline", "started_at")},
+    identity="id",
+    default_sort="-started_at",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +62,13 @@ class RunRecord:
     error: str | None = None
     trace_id: str | None = None
 
+    @property
+    def status(self) -> RunStatus:
+        """What became of it."""
+        if self.ended_at is None:
+            return RunStatus.RUNNING
+        return RunStatus.SUCCEEDED if self.error is None else RunStatus.FAILED
+
 
 class Runs(Protocol):
     """The history of runs; each call is a transaction of its own."""
@@ -52,10 +83,8 @@ class Runs(Protocol):
         """Records a run's end; nothing happens if it is unknown or has ended."""
         ...
 
-    async def latest(
-        self, pipeline: PipelineName | None = None, *, limit: int = 50, before: RunId | None = None
-    ) -> SequenceOf[RunRecord]:
-        """Runs of one pipeline or of all, the latest first; `before` is the last one of the page before."""
+    async def page(self, query: Query) -> Page[RunRecord]:
+        """Runs as `LISTING` allows to ask for them; those of removed pipelines only where their pipeline is named."""
         ...
 
     async def forget(self, *, older_than: timedelta, newest: int = KEPT_MAX) -> int:

@@ -1,5 +1,6 @@
 """A pipeline in a running extractor: waits until it is due, runs, reports what went wrong, and tries again."""
 
+import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,7 +16,7 @@ from qupersync_extractor.domain.planning import ForcedMode
 from qupersync_shared.kernel.clock import Clock
 from qupersync_shared.kernel.errors import ConfigurationError, LeaseLostError, QupersyncError, TerminalError
 from qupersync_shared.kernel.ids import PipelineName
-from qupersync_shared.runtime.lifecycle import Stop
+from qupersync_shared.runtime.lifecycle import Stop, end_tasks
 from qupersync_shared.runtime.logs import get_logger
 from qupersync_shared.runtime.retry import Backoff
 
@@ -106,6 +107,11 @@ class PipelineService:
         return self.use_case.pipeline.name
 
     @property
+    def paused(self) -> bool:
+        """Whether the pipeline is paused, as of the last look."""
+        return self.board.asked(self._pipeline).paused
+
+    @property
     def _wanted(self) -> Wanted | None:
         """The run that is to be made: one that is due, one that failed before, one that was asked for."""
         request = self._request
@@ -120,8 +126,8 @@ class PipelineService:
         self._appointments.begin()
         while not stop.requested:
             await self._look()
-            if (wanted := self._wanted) is not None:
-                delay = await self.attempt(stop, wanted)
+            if (wanted := self._wanted) is not None and not self.paused:
+                delay = await self._attempt_unless_paused(stop, wanted)
             elif self.board.asked(self._pipeline).rereads:
                 delay = await self._reread(stop)
             else:
@@ -130,6 +136,16 @@ class PipelineService:
                 continue
             if delay:
                 await stop.wait(delay)
+
+    async def _attempt_unless_paused(self, stop: Stop, wanted: Wanted) -> float:
+        """One run, which ends after the page under way when the pipeline is paused; it stays wanted then."""
+        ending = stop.narrower()
+        paused = asyncio.create_task(self.board.until_paused(self._pipeline), name=f"pause-{self.name}")
+        paused.add_done_callback(lambda task: None if task.cancelled() else ending.request())
+        try:
+            return await self.attempt(ending, wanted)
+        finally:
+            await end_tasks([paused])
 
     async def once(self, stop: Stop) -> RunReport:
         """One whole run, and what was asked to be read again; tried until it succeeds or the stop is requested.
@@ -274,7 +290,7 @@ class PipelineService:
             return
         self._alive_at = now
         try:
-            await self.use_case.keep_alive()
+            await self.use_case.keep_alive(describe=self.paused)
         except QupersyncError as error:
             _log.info("keep_alive_failed", pipeline=self.name, reason=str(error))
         except Exception:  # noqa: BLE001  # a defect here must not end the pipeline

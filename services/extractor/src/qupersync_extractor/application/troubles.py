@@ -1,5 +1,6 @@
 """What keeps pipelines from working, as this process sees it: for heartbeats, logs and `qupersync status`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from qupersync_shared.kernel.errors import QupersyncError
@@ -17,9 +18,10 @@ def reason_of(error: Exception) -> str:
 
 @dataclass(slots=True)
 class Troubles:
-    """Reasons by pipeline and part; the empty pipeline is the process itself."""
+    """Reasons by pipeline and part; the empty pipeline is the process itself. Notices keep nothing from working."""
 
     _reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+    _notices: dict[str, list[str]] = field(default_factory=dict)
 
     def set(self, pipeline: str, part: str, reason: str) -> bool:
         """Records the reason; whether it is news."""
@@ -36,6 +38,17 @@ class Troubles:
         """The pipeline is not this process's any more: whatever was said of it is over."""
         for key in [key for key in self._reasons if key[0] == pipeline]:
             del self._reasons[key]
+        self._notices.pop(pipeline, None)
+
+    def note(self, pipeline: str, notices: Sequence[str]) -> None:
+        """What a person should know of the pipeline, in the place of what was noted before."""
+        self._notices.pop(pipeline, None)
+        if notices:
+            self._notices[pipeline] = list(notices)
+
+    def notices(self) -> dict[str, list[str]]:
+        """The notices of each pipeline that has some."""
+        return dict(self._notices)
 
     def by_pipeline(self) -> dict[str, str]:
         """One text per pipeline that has a reason."""

@@ -177,6 +177,15 @@ class HeartbeatPage:
 PageKind = SnapshotPage | IncrementalPage | RereadPage | HeartbeatPage
 
 
+def is_as_left(found: Extraction, known: Extraction) -> bool:
+    """Whether a run finds its pipeline as its last page left it. Wishes may have come since; pages may not have gone.
+
+    A database that went back to a backup of the same lease gives the run its row: with pages missing that the run has
+    sent, and after which it goes on reading.
+    """
+    return (found.log, found.sequence, found.lane_ids) == (known.log, known.sequence, known.lane_ids)
+
+
 def commit_page(state: Extraction, page: PageKind, *, event_ids: Mapping[Lane, EventId], at: datetime) -> Extraction:
     """The state after a page: the next sequence, and cursor or snapshot moved, never backwards.
 

@@ -1,29 +1,29 @@
 """What the extractor contributes to `qupersync`: `trigger`, `reset`, `retire`, checks and its part of the status."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
-from qupersync_extractor.bootstrap import Stores, stores
+from qupersync_extractor.bootstrap import Stores
 from qupersync_extractor.domain.planning import ForcedMode
-from qupersync_extractor.interface.checks import extractor_checks
+from qupersync_extractor.interface import control, verifying
+from qupersync_extractor.interface.operating import known, with_stores
+from qupersync_extractor.interface.preflight import extractor_checks
 from qupersync_extractor.interface.quarantine import open_quarantine
+from qupersync_extractor.interface.sampling import source_sampler
 from qupersync_extractor.interface.status import extractor_status
-from qupersync_extractor.settings import extractor_settings
 from qupersync_shared.kernel.errors import ConfigurationError, QupersyncError
 from qupersync_shared.kernel.ids import PipelineName
 from qupersync_shared.runtime.cli.invocation import configuration
 from qupersync_shared.runtime.plugins import Plugin
-from qupersync_shared.runtime.settings import Configuration
 
-Answer = TypeVar("Answer")
 NameArgument = Annotated[str | None, typer.Argument(help="The pipeline; all of them if left out.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds this service's sub-commands."""
+    control.add_commands(app)
+    verifying.add_command(app)
 
     @app.command()
     def trigger(
@@ -33,8 +33,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Ask the running extractors to run a pipeline now."""
         settings = configuration(context)
-        names = [_known(settings, pipeline)] if pipeline else sorted(settings.pipelines)
-        asyncio.run(_with_stores(settings, lambda kept: _trigger(kept, names, mode)))
+        names = [str(known(settings, pipeline))] if pipeline else sorted(settings.pipelines)
+        with_stores(settings, lambda kept: _trigger(kept, names, mode))
         typer.echo(f"asked for a run of {', '.join(names)}")
 
     @app.command()
@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Begin a new log with the configured number of lanes, and a snapshot; the target keeps its rows meanwhile."""
         settings = configuration(context)
-        lanes = settings.pipelines[_known(settings, pipeline)].lanes
+        lanes = settings.pipelines[known(settings, pipeline)].lanes
         if not yes:
             typer.confirm(
                 f"Begin a new log of {pipeline} with {lanes} lanes, and read its whole source again?", abort=True
@@ -57,7 +57,7 @@ def register(app: typer.Typer) -> None:
                 PipelineName(pipeline), lanes=lanes, reason="an operator reset the pipeline"
             )
 
-        log = asyncio.run(_with_stores(settings, begin))
+        log = with_stores(settings, begin)
         typer.echo(f"{pipeline} begins log {log} with {lanes} lanes; its first run takes a snapshot")
 
     @app.command()
@@ -80,7 +80,7 @@ def register(app: typer.Typer) -> None:
         )
         if not yes:
             typer.confirm(asked, abort=True)
-        records = asyncio.run(_with_stores(settings, lambda kept: _retire(kept, PipelineName(pipeline))))
+        records = with_stores(settings, lambda kept: _retire(kept, PipelineName(pipeline)))
         typer.echo(f"gave up {records} records of {pipeline}; they leave the outbox when they are old enough")
 
 
@@ -106,25 +106,12 @@ async def _trigger(kept: Stores, names: list[str], mode: ForcedMode | None) -> N
         await kept.registry.request_run(PipelineName(name), mode.value if mode else None)
 
 
-async def _with_stores(settings: Configuration, work: Callable[[Stores], Awaitable[Answer]]) -> Answer:
-    kept = stores(extractor_settings(settings), application_name="qupersync-cli")
-    try:
-        return await work(kept)
-    finally:
-        await kept.close()
-
-
-def _known(settings: Configuration, pipeline: str) -> str:
-    if pipeline not in settings.pipelines:
-        known = ", ".join(sorted(settings.pipelines)) or "none"
-        raise ConfigurationError(f"there is no pipeline {pipeline!r}", place="pipelines", cure=f"Known: {known}")
-    return pipeline
-
-
 plugin = Plugin(
     name="extractor",
     register=register,
     checks=extractor_checks,
+    tells_schemas=True,
     status=extractor_status,
     quarantine=open_quarantine,
+    samples=source_sampler,
 )

@@ -15,6 +15,7 @@ from qupersync_extractor.application.commands import (
     accept_reread_request,
     accept_snapshot_request,
 )
+from qupersync_extractor.application.control import CONFIGURATION, names_of, note_configured
 from qupersync_extractor.application.ports import Source
 from qupersync_extractor.application.relay import answer_resend
 from qupersync_extractor.application.relaying import Bell, PipelineRelay
@@ -24,6 +25,7 @@ from qupersync_extractor.application.troubles import PROCESS, reason_of
 from qupersync_extractor.bootstrap import Workshop, check_schedules, workshop
 from qupersync_extractor.infrastructure.jetstream.commands import CommandServer, Handlers
 from qupersync_extractor.infrastructure.postgres.schema import pending_revisions
+from qupersync_extractor.interface.preflight.at_start import start_looks
 from qupersync_extractor.interface.running_pipelines import RunningPipelines, register
 from qupersync_extractor.settings import ExtractorSettings, extractor_settings
 from qupersync_shared.contracts.commands import ResendReply, ResendRequest
@@ -48,6 +50,7 @@ KEEPERS_AT_ONCE = 4
 FULL_LOOK_SECONDS = 1.0
 DRAIN_SECONDS_MAX = 60.0
 _SECTIONS = ("source", "outbox", "nats", "extractor")
+_EXTRACTORS_SECTIONS = (*_SECTIONS, "models")
 _log = get_logger(__name__)
 
 
@@ -139,6 +142,8 @@ class Process:
             background = [group.create_task(self._maintain(), name="maintenance")]
             if self.source is not None:
                 background.append(group.create_task(self.shop.requests.listen(self.stop), name="requests"))
+                looks = start_looks(self.shop.configuration, self.shop.troubles, pipelines.running)
+                background.append(group.create_task(looks.run(), name="preflight"))
             if self.parts.relay:
                 background.append(group.create_task(self._keep_streams(lambda: pipelines.kept, full), name="streams"))
                 background.append(group.create_task(self.bell.listen(self.shop.stores.outbox), name="bell"))
@@ -169,7 +174,9 @@ class Process:
             return extractor_settings(configuration, only=only, path=str(file.path))
 
         async def take(configuration: Configuration) -> None:
-            await pipelines.change(chosen(configuration).pipelines, configuration.pipelines)
+            settings = chosen(configuration)
+            await note_configured(self.shop.stores.controls, names_of(configuration.pipelines), by=CONFIGURATION)
+            await pipelines.change(settings.pipelines, configuration.pipelines)
 
         def tell(trouble: str | None) -> None:
             if trouble is None:
@@ -177,7 +184,7 @@ class Process:
             else:
                 self.shop.troubles.set(PROCESS, "configuration", trouble)
 
-        sections = _SECTIONS if self.parts.extract else _SECTIONS[1:]
+        sections = _EXTRACTORS_SECTIONS if self.parts.extract else _SECTIONS[1:]
         await file.follow(sections=sections, check=chosen, take=take, tell=tell)
 
     async def _once(self) -> None:
@@ -216,6 +223,9 @@ class Process:
         failures: list[QupersyncError] = []
 
         async def serve(service: PipelineService) -> None:
+            if service.paused:
+                _log.warning("pipeline_paused", pipeline=service.name, cure=f"qupersync resume {service.name}")
+                return
             try:
                 await service.once(self.stop)
             except ConfigurationError:
@@ -285,6 +295,8 @@ class Process:
         await self.shop.stores.partitions.ensure_ahead()
         for pipeline in self.shop.settings.pipelines:
             await register(self.shop, pipeline)
+        await note_configured(self.shop.stores.controls, names_of(self.shop.configuration.pipelines), by=CONFIGURATION)
+        await self.shop.requests.look()
 
     # ----------------------------------------------------------------------------------------------- background
 
@@ -297,6 +309,7 @@ class Process:
                 dropped = await self.shop.stores.partitions.drop_published()
                 await self.shop.stores.runs.forget(older_than=self.shop.settings.runs_kept)
                 await self.shop.stores.rereads.forget(older_than=REQUESTS_KEPT)
+                await self.shop.stores.verifications.forget(older_than=self.shop.settings.runs_kept)
                 await self.shop.stores.withheld.forget(older_than=REQUESTS_KEPT)
                 if dropped:
                     _log.info("outbox_partitions_dropped", partitions=dropped)
@@ -346,6 +359,7 @@ class Process:
                 beat_at=datetime.now(UTC),
                 version=version("qupersync-extractor"),
                 troubles=self.shop.troubles.by_pipeline(),
+                notices=self.shop.troubles.notices(),
                 relays=self.parts.relay,
             )
             try:

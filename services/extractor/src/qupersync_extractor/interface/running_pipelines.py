@@ -13,6 +13,7 @@ from qupersync_extractor.application.serving import PipelineService
 from qupersync_extractor.application.troubles import reason_of
 from qupersync_extractor.bootstrap import Workshop
 from qupersync_extractor.domain.pipeline import Pipeline
+from qupersync_extractor.interface.verifying import scheduled_verification
 from qupersync_shared.kernel.errors import ConfigurationError, QupersyncError
 from qupersync_shared.runtime.lifecycle import Stop, end_tasks
 from qupersync_shared.runtime.logs import get_logger
@@ -62,6 +63,10 @@ class RunningPipelines:
             for one in self._running.values()
             if one.relay is not None and one.keeper is not None
         ]
+
+    def running(self) -> dict[str, Pipeline]:
+        """The pipelines that run now, by name."""
+        return {name: one.pipeline for name, one in self._running.items() if not one.ending.requested}
 
     def begin(self, pipeline: Pipeline, section: PipelineSection, *, joined_late: bool = False) -> None:
         """From now on the pipeline runs. One that joins late is registered first, as others were at the start."""
@@ -130,6 +135,7 @@ class RunningPipelines:
         if joined_late:
             await self._register(one)
         relaying = asyncio.create_task(one.relay.serve(one.relaying)) if one.relay is not None else None
+        comparing = self._comparing(one)
         try:
             if one.service is not None:
                 await self._serve(one, one.service)
@@ -137,6 +143,7 @@ class RunningPipelines:
             if one.removed and relaying is not None:
                 await self._last_records(one)
         finally:
+            await end_tasks(comparing)
             one.relaying.request()
             self.bell.ring([one.pipeline.name])
             if relaying is not None:
@@ -155,6 +162,13 @@ class RunningPipelines:
                 self.shop.troubles.set(one.pipeline.name, _PART, reason_of(error))
                 _log.exception("pipeline_failed", pipeline=one.pipeline.name)
                 await one.ending.wait(_AGAIN_SECONDS)
+
+    def _comparing(self, one: RunningPipeline) -> list[asyncio.Task[None]]:
+        """The pipeline's comparisons by schedule, if it has one, and this process extracts."""
+        if self.source is None or one.section.verify is None:
+            return []
+        scheduled = scheduled_verification(self.shop, one.pipeline, one.section.verify)
+        return [asyncio.create_task(scheduled.serve(one.ending), name=f"comparison-{one.pipeline.name}")]
 
     async def _register(self, one: RunningPipeline) -> None:
         """Tried until it succeeds or the pipeline is let go."""
@@ -204,4 +218,6 @@ async def register(shop: Workshop, pipeline: Pipeline) -> Registration:
 
 def _differs(one: RunningPipeline, pipeline: Pipeline | None, section: PipelineSection | None) -> bool:
     """Whether the pipeline must be let go. What only loaders ask for is no reason."""
-    return pipeline != one.pipeline or section is None or section.schedule != one.section.schedule
+    if pipeline != one.pipeline or section is None:
+        return True
+    return (section.schedule, section.verify) != (one.section.schedule, one.section.verify)

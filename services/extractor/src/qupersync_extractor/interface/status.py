@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from qupersync_extractor.application.control import PipelineControl
 from qupersync_extractor.application.ports import OutboxDepth, Registration
 from qupersync_extractor.bootstrap import stores
 from qupersync_extractor.domain.extraction import Extraction, Health
@@ -14,6 +15,7 @@ from qupersync_extractor.domain.records import RelayCursor
 from qupersync_extractor.domain.rereads import RereadCounts
 from qupersync_extractor.domain.timeline import TEMPORAL
 from qupersync_extractor.infrastructure.postgres.overview import Overview, left_behind, overview
+from qupersync_extractor.interface.verification_words import DEGRADED, drift, drift_reason, verifications_shown
 from qupersync_extractor.settings import extractor_settings
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.kernel.ids import Lane, PipelineName
@@ -64,11 +66,15 @@ def _fragment(pipeline: Pipeline, seen: Overview | None) -> dict[str, Any]:
     state = registration.state
     now = datetime.now(UTC)
     return {
-        "state": _health(registration).value,
+        "state": DEGRADED if drift(seen.verifications) else _health(registration, seen.control).value,
+        "control": _control(seen.control),
         "reason": registration.trouble
+        or _paused(seen.control)
         or _lanes_changed(registration, pipeline)
         or _withheld(seen.withheld, pipeline)
-        or _unreadable(rereads),
+        or _unreadable(rereads)
+        or drift_reason(seen.verifications),
+        "verifications": verifications_shown(seen.verifications),
         "withheld_rows": seen.withheld,
         "rereads": {
             "waiting": rereads.waiting,
@@ -104,8 +110,31 @@ def _lane(lane: Lane, cursor: RelayCursor | None) -> dict[str, Any]:
     }
 
 
-def _health(registration: Registration) -> Health:
+def _control(control: PipelineControl | None) -> dict[str, Any] | None:
+    """What people decided of it: who, when, and the version that `pause` and `resume` may name."""
+    if control is None:
+        return None
+    return {
+        "paused": control.paused,
+        "reason": control.reason,
+        "version": control.version,
+        "updated_at": _text(control.updated_at),
+        "updated_by": control.updated_by,
+    }
+
+
+def _paused(control: PipelineControl | None) -> str | None:
+    if control is None or not control.paused:
+        return None
+    why = f" ({control.reason})" if control.reason else ""
+    since = f"{control.updated_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"paused by {control.updated_by} since {since}{why}: `qupersync resume {control.pipeline}`"
+
+
+def _health(registration: Registration, control: PipelineControl | None) -> Health:
     state = registration.state
+    if control is not None and control.paused:
+        return Health.PAUSED
     if registration.trouble is not None:
         return Health.RETRYING
     if state.snapshot is not None or (state.snapshot_ended_at is None and state.sequence):
@@ -125,7 +154,7 @@ def _lanes_changed(registration: Registration, pipeline: Pipeline) -> str | None
 def _withheld(rows: int, pipeline: Pipeline) -> str | None:
     if not rows:
         return None
-    return f"{rows} rows are withheld, no event can carry them: `qupersync quarantine list --pipeline {pipeline.name}`"
+    return f"{rows} rows are withheld, no event carries them: `qupersync quarantine list --pipeline {pipeline.name}`"
 
 
 def _unreadable(rereads: RereadCounts) -> str | None:
@@ -158,7 +187,7 @@ async def _source_trouble(configuration: Configuration) -> str | None:
     """A refused or silent port of the source; no query is sent, so that nobody pays for a status."""
     source = configuration.source
     if not isinstance(source, RedshiftSource):
-        if source is not None and not source.path.exists():
+        if source is not None and source.path is not None and not source.path.exists():
             return f"source: {source.path} does not exist"
         return None
     try:

@@ -12,6 +12,7 @@ from qupersync_loader.application.ports import (
     DeadLetter,
     Delivery,
     LaneState,
+    NotPreparedError,
     TargetSession,
 )
 from qupersync_loader.application.unusable import UnusableEvents
@@ -44,10 +45,6 @@ _Content = Batch | _Unfit
 
 class _LockedTooLittleError(Exception):
     """The transaction must begin anew with an exclusive lock: a lock is never upgraded."""
-
-
-class _NotPreparedError(Exception):
-    """The target table must be looked at before the event can be applied."""
 
 
 class ApplyEvent:
@@ -153,9 +150,9 @@ class ApplyEvent:
                 return await self._transaction(event, envelope, content, delivery, session, exclusive=exclusive)
             except _LockedTooLittleError:
                 exclusive = True
-            except _NotPreparedError:
+            except NotPreparedError:
                 if isinstance(content, Batch):
-                    await session.prepare(content.schema)
+                    await session.prepare(content.schema, event.place)
         raise TransientError(f"lane {event.lane} changed under every attempt to lock it")
 
     async def _transaction(
@@ -175,7 +172,7 @@ class ApplyEvent:
                 return verdict
             if isinstance(content, Batch):
                 if not session.is_prepared(content.schema):
-                    raise _NotPreparedError
+                    raise NotPreparedError
                 await work.stage(content)
             exclusive = exclusive or _begins(state, verdict)
             state = await work.lock(exclusive=exclusive)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qupersync_loader.domain.events import EventFacts
+from qupersync_loader.domain.filled import Place
 from qupersync_shared.contracts.envelope import BatchEnvelope, Mode
 from qupersync_shared.contracts.payload import checksum, decode
 from qupersync_shared.contracts.schema import GONE_COLUMN, SLOT_COLUMN, RowSchema, schema_of_arrow
@@ -42,6 +43,10 @@ class Batch:
     def has_gone(self) -> bool:
         """Whether some of the keys are gone at the source."""
         return GONE_COLUMN in self.rows.schema.names
+
+    @property
+    def place(self) -> Place:
+        return (self.envelope.log, self.envelope.sequence)
 
     def gone(self) -> frozenset[int]:
         """The indexes of rows whose keys are gone at the source."""

@@ -15,7 +15,7 @@ from qupersync_loader.application.ports import LaneFeed, Parked, PipelineState, 
 from qupersync_loader.application.report import Reporter
 from qupersync_loader.application.rotation import LaneRef, Rotation
 from qupersync_loader.application.serve import Slots
-from qupersync_loader.application.troubles import CONFIGURATION, PROCESS, STATE, STREAM, Troubles, lane_place
+from qupersync_loader.application.troubles import CONFIGURATION, PREFLIGHT, PROCESS, STATE, STREAM, Troubles, lane_place
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_shared.contracts.progress import HEARTBEAT_SECONDS
 from qupersync_shared.kernel.errors import QupersyncError
@@ -163,6 +163,18 @@ class Loader:
     def tell_of_configuration(self, trouble: str | None) -> None:
         """Shows why the configuration file is not in force, until it is."""
         self._troubles.set([PROCESS], CONFIGURATION, trouble)
+
+    def tell_of_preflight(self, pipeline: str, *, failure: str | None, notices: Sequence[str]) -> None:
+        """Shows what a look at the pipeline's target table has found; None and nothing: it is over."""
+        name = PipelineName(pipeline)
+        if name in self._served:
+            self._troubles.set([name], PREFLIGHT, failure)
+            self._troubles.note(name, notices)
+
+    @property
+    def served(self) -> Mapping[str, TargetPipeline]:
+        """The pipelines that are loaded now, by name."""
+        return {str(name): pipeline for name, pipeline in self._served.items()}
 
     def _begin(self, pipeline: TargetPipeline, stop: Stop) -> None:
         if self._use_case is not None:

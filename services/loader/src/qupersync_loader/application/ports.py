@@ -8,6 +8,7 @@ from uuid import UUID
 
 from qupersync_loader.application.content import Batch
 from qupersync_loader.domain.events import EventFacts
+from qupersync_loader.domain.filled import Place
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_loader.domain.watermark import SnapshotSeen, Watermark
 from qupersync_shared.contracts.commands import ForkReport, RereadRequest, ResendReply, ResendRequest, SnapshotRequest
@@ -83,7 +84,7 @@ class TargetWork(Protocol):
 
     async def apply(self) -> Applied:
         """Rows, deletes and quarantine of the staged batch. RowsRefusedError where the policy is to halt;
-        EventRefusedError if the batch as such cannot be applied.
+        EventRefusedError if the batch as such cannot be applied; NotPreparedError if the table must be looked at again.
         """
         ...
 
@@ -108,6 +109,10 @@ class TargetWork(Protocol):
     async def commit(self) -> None: ...
 
 
+class NotPreparedError(Exception):
+    """The target table must be made to fit before the event can be applied."""
+
+
 class TargetSession(Protocol):
     """One connection to the target: the slot without which nothing is fetched."""
 
@@ -115,8 +120,9 @@ class TargetSession(Protocol):
         """Whether the target table is known to fit events of this schema."""
         ...
 
-    async def prepare(self, schema: RowSchema) -> None:
-        """Makes the target table fit, in a transaction of its own; SchemaRefusedError, with the cure, if it may not.
+    async def prepare(self, schema: RowSchema, at: Place) -> None:
+        """Makes the target table fit the event at this place, in a transaction of its own; SchemaRefusedError, with the
+        cure, if it may not. Remembers which columns are filled, and which of them the source has dropped.
 
         A table that was missing though lanes had watermarks takes them away: they would claim what is not there.
         """

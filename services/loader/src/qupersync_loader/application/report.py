@@ -55,4 +55,5 @@ class Reporter:
             beat_at=self._clock.now(),
             version=self._identity.version,
             troubles=self._troubles.by_pipeline(),
+            notices=self._troubles.notices(),
         )

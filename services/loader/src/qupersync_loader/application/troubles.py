@@ -1,7 +1,7 @@
 """What keeps this process from loading, by pipeline and place; whoever shows it is woken at every change."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from qupersync_shared.kernel.ids import Lane, PipelineName
@@ -10,6 +10,7 @@ TARGET: Final = "target"
 STATE: Final = "target state"
 STREAM: Final = "stream"
 CONFIGURATION: Final = "configuration"
+PREFLIGHT: Final = "preflight"
 PROCESS: Final = PipelineName("")  # the process itself, in the place of a pipeline
 _SHOWN: Final = 3
 _SPOKEN: Final = {TARGET: "target", STATE: "target", STREAM: "stream"}
@@ -24,6 +25,7 @@ class Troubles:
 
     def __init__(self) -> None:
         self._reasons: dict[tuple[PipelineName, str], str] = {}
+        self._notices: dict[str, list[str]] = {}
         self._changed = asyncio.Event()
 
     def set(self, pipelines: Iterable[PipelineName], place: str, reason: str | None) -> None:
@@ -43,6 +45,17 @@ class Troubles:
         for key in [key for key in self._reasons if key[0] == pipeline]:
             del self._reasons[key]
             self._changed.set()
+        self._notices.pop(pipeline, None)
+
+    def note(self, pipeline: PipelineName, notices: Sequence[str]) -> None:
+        """What keeps nothing from loading and a person should know, in the place of what was noted before."""
+        self._notices.pop(pipeline, None)
+        if notices:
+            self._notices[pipeline] = list(notices)
+
+    def notices(self) -> dict[str, list[str]]:
+        """The notices of each pipeline that has some."""
+        return dict(self._notices)
 
     def reason(self, pipeline: PipelineName, place: str) -> str | None:
         return self._reasons.get((pipeline, place))

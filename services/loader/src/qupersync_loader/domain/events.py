@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from qupersync_loader.domain.filled import Place
 from qupersync_shared.kernel.ids import EventId, Generation, Lane, Log, Sequence, SnapshotId
 
 _FIRST = Generation(0)
@@ -32,6 +33,10 @@ class EventFacts:
             raise ValueError(f"lane {self.lane} of {self.lanes}, log {self.log}, sequence {self.sequence}")
         if self.snapshot_id is None and (self.snapshot_first or self.snapshot_last):
             raise ValueError("only a page of a snapshot is its first or last")
+
+    @property
+    def place(self) -> Place:
+        return (self.log, self.sequence)
 
     @property
     def is_baseline(self) -> bool:

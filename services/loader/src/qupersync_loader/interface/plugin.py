@@ -3,8 +3,9 @@
 import typer
 
 from qupersync_loader.interface import dead_letters, rebuild, replay
-from qupersync_loader.interface.checks import loader_checks
+from qupersync_loader.interface.preflight import loader_checks
 from qupersync_loader.interface.quarantine import target_quarantine
+from qupersync_loader.interface.sampling import target_sampler
 from qupersync_loader.interface.status import loader_status
 from qupersync_shared.runtime.plugins import Plugin
 
@@ -17,5 +18,10 @@ def register(app: typer.Typer) -> None:
 
 
 plugin = Plugin(
-    name="loader", register=register, checks=loader_checks, status=loader_status, quarantine=target_quarantine
+    name="loader",
+    register=register,
+    checks=loader_checks,
+    status=loader_status,
+    quarantine=target_quarantine,
+    samples=target_sampler,
 )

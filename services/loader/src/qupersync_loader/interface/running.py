@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from qupersync_loader.application.loader import Finish
-from qupersync_loader.bootstrap import workshop
+from qupersync_loader.bootstrap import verification_server, workshop
+from qupersync_loader.interface.preflight.at_start import start_looks
 from qupersync_loader.settings import LoaderSettings, loader_settings
 from qupersync_shared.runtime.configuration_file import ConfigurationFile, still_there
-from qupersync_shared.runtime.lifecycle import Stop
+from qupersync_shared.runtime.lifecycle import Stop, end_tasks
 from qupersync_shared.runtime.logs import get_logger
 from qupersync_shared.runtime.quarantine import parked_reason
 from qupersync_shared.runtime.settings import Configuration
@@ -28,18 +29,22 @@ async def run_process(file: ConfigurationFile, stop: Stop, *, group: str | None,
 
     settings = loader_settings(file.in_force, group=group, only=only, path=str(file.path))
     _tell_of_start(settings)
-    async with workshop(settings) as loader:
+    async with workshop(settings) as loader, verification_server(settings) as digests:
 
         async def take(configuration: Configuration) -> None:
-            await loader.change(chosen(configuration).pipelines, stop)
+            pipelines = chosen(configuration).pipelines
+            await digests.serve(pipelines)
+            await loader.change(pipelines, stop)
 
         following = asyncio.create_task(
             file.follow(sections=_SECTIONS, check=chosen, take=take, tell=loader.tell_of_configuration)
         )
+        looking = asyncio.create_task(start_looks(settings, loader).run())
         try:
             with file.heeding_hangups():
                 await loader.run(stop)
         finally:
+            await end_tasks([looking])
             following.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await following

@@ -10,10 +10,11 @@ import typer
 
 from qupersync_shared.kernel.errors import ConfigurationError
 from qupersync_shared.runtime import logs
-from qupersync_shared.runtime.cli import checking, events, groups, quarantine, showing, starting
+from qupersync_shared.runtime.cli import checking, events, groups, quarantine, sample, showing, starting
 from qupersync_shared.runtime.cli import status as status_command
 from qupersync_shared.runtime.cli.guard import EXIT_OK, EXIT_USAGE, EXIT_WRONG, debugging, guarded
 from qupersync_shared.runtime.cli.invocation import Invocation, configuration, invocation
+from qupersync_shared.runtime.cli.options import PipelinesOption
 from qupersync_shared.runtime.cli.probing import run
 from qupersync_shared.runtime.console import console, print_json, print_plain
 from qupersync_shared.runtime.logs import describe
@@ -96,6 +97,7 @@ def _add_own(app: typer.Typer) -> None:
     quarantine.add_commands(app)
     events.register(app)
     groups.register(app)
+    sample.register(app)
 
 
 def _init(
@@ -107,10 +109,17 @@ def _init(
     print_plain(console(), f"wrote {path}: mend it, then run `qupersync check`")
 
 
-def _check(context: typer.Context, config: Config = None, as_json: Json = False) -> None:
+def _check(
+    context: typer.Context,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[PIPELINES]...", help="Only these; else all.")] = None,
+    only: PipelinesOption = None,
+    full: Annotated[bool, typer.Option("--full", help="Look at all rows, however long it takes.")] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
     """Look at everything a sync needs, with a cure for what is missing."""
     try:
-        found = configuration(context, config)
+        found = checking.narrowed(configuration(context, config), [*(names or ()), *(only or ())])
     except ConfigurationError as error:
         if as_json:
             row = CheckRow(
@@ -123,7 +132,7 @@ def _check(context: typer.Context, config: Config = None, as_json: Json = False)
             print_json(checking.as_document([row]))
             raise typer.Exit(EXIT_USAGE) from None
         raise
-    rows = run(checking.check(found, invocation(context).plugins))
+    rows = run(checking.check(found, invocation(context).plugins, full=full))
     if as_json:
         print_json(checking.as_document(rows))
     else:

@@ -1,35 +1,74 @@
 """`qupersync check`: is everything there that a sync needs? Every answer with a cure."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
-import nats.js.errors
-from nats.aio.client import Client
-from nats.js import JetStreamContext
+from rich.console import Console
 
-from qupersync_shared.contracts.subjects import PROGRESS_BUCKET, stream_name
-from qupersync_shared.kernel.errors import QupersyncError, StreamUnavailableError
-from qupersync_shared.kernel.ids import PipelineName
+from qupersync_shared.kernel.errors import ConfigurationError
 from qupersync_shared.runtime.cli.probing import Probe, Probed, ask_all
-from qupersync_shared.runtime.console import console, print_plain, print_table
-from qupersync_shared.runtime.jetstream import connect, translated
-from qupersync_shared.runtime.plugins import CheckRow, Plugins, Verdict
+from qupersync_shared.runtime.console import console, print_plain
+from qupersync_shared.runtime.plugins import CheckRow, Plugin, Plugins, Verdict
+from qupersync_shared.runtime.preflight import FULL, ORDINARY, Bounds, Preflight, SchemaBoard
+from qupersync_shared.runtime.preflight.nats import check_nats
 from qupersync_shared.runtime.settings import Configuration
 
 SECONDS_MAX: Final = 60.0
-_SERVER_MIN: Final = (2, 15)
+_SECONDS_A_PIPELINE: Final = 30.0
+_FULL_SECONDS: Final = 86_400.0
 _STYLES: Final = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "red", Verdict.UNKNOWN: "magenta"}
+Checks = Callable[[Preflight], Awaitable[list[CheckRow]]]
 
 
-async def check(configuration: Configuration, plugins: Plugins, *, seconds_max: float = SECONDS_MAX) -> list[CheckRow]:
-    """Every row, in the order: configuration, installed services, NATS, then the plugins' own."""
-    asked = [("nats", check_nats), *((plugin.name, plugin.checks) for plugin in plugins.whole)]
-    probes = [Probe(name=name, ask=partial(ask, configuration)) for name, ask in asked if ask is not None]
+async def check(
+    configuration: Configuration, plugins: Plugins, *, full: bool = False, seconds_max: float | None = None
+) -> list[CheckRow]:
+    """Every row, in the order: configuration, installed services, NATS, the plugins' servers, then each pipeline's.
+
+    `full` looks at all rows, however long that takes; else each probe is bounded, in rows and in time.
+    """
+    bounds: Bounds = FULL if full else ORDINARY
+    teller = [plugin for plugin in plugins.whole if plugin.tells_schemas and plugin.checks is not None]
+    board = SchemaBoard(closed=not teller)
+    preflight = Preflight(configuration=configuration, bounds=bounds, schemas=board)
+    asked: list[tuple[str, Checks]] = [("nats", check_nats)]
+    asked += [(plugin.name, _checks_of(plugin, board)) for plugin in plugins.whole if plugin.checks is not None]
+    probes = [Probe(name=name, ask=partial(ask, preflight)) for name, ask in asked]
+    patience = _FULL_SECONDS if full else max(SECONDS_MAX, _SECONDS_A_PIPELINE * len(configuration.pipelines))
     rows = [_pipelines(configuration), *_installed(plugins)]
-    for probed in await ask_all(probes, seconds_max=seconds_max):
+    for probed in await ask_all(probes, seconds_max=seconds_max or patience):
         rows.extend(_rows(probed))
-    return rows
+    # Servers first, then each pipeline with what every service says of it.
+    order = {name: place for place, name in enumerate(configuration.pipelines, 1)}
+    return sorted(rows, key=lambda row: order.get(row.area, 0))
+
+
+def _checks_of(plugin: Plugin, board: SchemaBoard) -> Checks:
+    async def ask(preflight: Preflight) -> list[CheckRow]:
+        if plugin.checks is None:
+            return []
+        try:
+            return await plugin.checks(preflight)
+        finally:
+            if plugin.tells_schemas:  # who waits for a schema that could not be told waits no longer
+                board.close()
+
+    return ask
+
+
+def narrowed(configuration: Configuration, names: Sequence[str]) -> Configuration:
+    """The configuration with these pipelines alone, or all without a name; ConfigurationError for an unknown one."""
+    for name in names:
+        if name not in configuration.pipelines:
+            known = ", ".join(sorted(configuration.pipelines)) or "none"
+            raise ConfigurationError(f"there is no pipeline {name!r}", place="pipelines", cure=f"Known: {known}")
+    if not names:
+        return configuration
+    chosen = {name: section for name, section in configuration.pipelines.items() if name in names}
+    return configuration.model_copy(update={"pipelines": chosen})
 
 
 def passed(rows: Sequence[CheckRow]) -> bool:
@@ -38,9 +77,12 @@ def passed(rows: Sequence[CheckRow]) -> bool:
 
 
 def as_document(rows: Sequence[CheckRow]) -> dict[str, Any]:
-    """The rows as `check --json` prints them."""
+    """The rows as `check --json` prints them; its fields are stable, and described in docs/operations.md."""
+    counted = Counter(row.verdict for row in rows)
     return {
         "ok": passed(rows),
+        "checked_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "verdicts": {verdict.value: counted[verdict] for verdict in Verdict},
         "rows": [
             {
                 "area": row.area,
@@ -54,66 +96,36 @@ def as_document(rows: Sequence[CheckRow]) -> dict[str, Any]:
     }
 
 
-def show(rows: Sequence[CheckRow]) -> None:
-    """The rows as a table, green and red, then one line that sums up."""
-    out = console()
-    print_table(
-        out,
-        ("verdict", "area", "subject", "message", "cure"),
-        [(row.verdict.value, row.area, row.subject, row.message, row.cure) for row in rows],
-        [_STYLES[row.verdict] for row in rows],
-    )
+def show(rows: Sequence[CheckRow], out: Console | None = None) -> None:
+    """One aligned line a row, its cure below it, then one line that sums up."""
+    out = out or console()
+    widths = [
+        max((len(text) for text in texts), default=0)
+        for texts in zip(*((row.verdict.value, row.area, row.subject) for row in rows), strict=True)
+    ]
+    for row in rows:
+        cells = (row.verdict.value, row.area, row.subject)
+        head = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        print_plain(out, f"{head}  {_one_line(row.message)}", _STYLES[row.verdict])
+        if row.cure:
+            print_plain(out, " " * (widths[0] + 2) + f"-> {_one_line(row.cure)}")
+    _sum_up(rows, out)
+
+
+def _sum_up(rows: Sequence[CheckRow], out: Console) -> None:
     wrong = sum(row.verdict in {Verdict.FAILED, Verdict.UNKNOWN} for row in rows)
+    warnings = sum(row.verdict is Verdict.WARNING for row in rows)
+    tail = f", {warnings} with a warning" if warnings else ""
     if wrong:
-        print_plain(out, f"{wrong} of {len(rows)} checks did not pass", "bold red")
+        print_plain(out, f"{wrong} of {len(rows)} checks did not pass{tail}", "bold red")
     else:
-        print_plain(out, f"all {len(rows)} checks passed", "bold green")
+        print_plain(out, f"all {len(rows)} checks passed{tail}", "bold green")
 
 
-async def check_nats(configuration: Configuration) -> list[CheckRow]:
-    """Is NATS there, with JetStream, and are the configured pipelines' streams and the bucket declared?"""
-    section = configuration.nats
-    if section is None:
-        return [_row("section", Verdict.FAILED, "missing", "Write `nats: {servers: [nats://localhost:4222]}`")]
-    try:
-        client = await connect(section, name="qupersync-check", timeout=5, once=True)
-    except StreamUnavailableError as error:
-        return [_row("server", Verdict.FAILED, error.message, error.cure)]
-    try:
-        rows = [_server(client)]
-        js = client.jetstream(timeout=5)
-        with translated("ask for JetStream"):
-            await js.account_info()
-        rows.append(_row("JetStream", Verdict.OK, "enabled"))
-        rows.extend([await _declared(js, name, stream_name(PipelineName(name))) for name in configuration.pipelines])
-        rows.append(await _declared(js, "progress", f"KV_{PROGRESS_BUCKET}"))
-    except QupersyncError as error:
-        rows.append(_row("JetStream", Verdict.FAILED, error.message, error.cure))
-    finally:
-        await client.close()
-    return rows
-
-
-def _server(client: Client) -> CheckRow:
-    version = client.connected_server_version
-    said = f"nats-server {version.major}.{version.minor}.{version.patch} answers"
-    if (version.major, version.minor) < _SERVER_MIN:
-        return _row("server", Verdict.WARNING, said, "Renew it: progress needs 2.11, and 2.15 loses least in a crash")
-    return _row("server", Verdict.OK, said)
-
-
-async def _declared(js: JetStreamContext, subject: str, stream: str) -> CheckRow:
-    with translated(f"look at stream {stream}"):
-        try:
-            await js.stream_info(stream)
-        except nats.js.errors.NotFoundError:
-            cure = "Run `qupersync-extractor migrate`"
-            return _row(f"stream of {subject}", Verdict.FAILED, f"{stream} is not declared", cure)
-    return _row(f"stream of {subject}", Verdict.OK, f"{stream} is declared")
-
-
-def _row(subject: str, verdict: Verdict, message: str, cure: str = "") -> CheckRow:
-    return CheckRow(area="nats", subject=subject, verdict=verdict, message=message, cure=cure)
+def _one_line(text: str) -> str:
+    """A query's text, or an error's, may have line breaks, and other things that a terminal would obey."""
+    words = " ".join(text.split())
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in words)
 
 
 def _pipelines(configuration: Configuration) -> CheckRow:

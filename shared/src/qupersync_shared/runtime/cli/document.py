@@ -140,6 +140,7 @@ def nats_part(pipelines: Sequence[str], facts: NatsFacts) -> StatusPart:
             facts.at,
             facts.places.get(name),
         )
+        | {"notices": _notices(living, name)}
         for name in pipelines
     }
     troubles = [
@@ -178,6 +179,11 @@ def _missing_roles(processes: Sequence[Process], fragments: Mapping[str, Mapping
 def _troubles(living: Sequence[Process], pipeline: str) -> list[str]:
     found = (process.beat.troubles.get(pipeline) for process in living)
     return list(dict.fromkeys(text for text in found if text))
+
+
+def _notices(living: Sequence[Process], pipeline: str) -> list[str]:
+    """What keeps nothing from working: no reason to call anything wrong."""
+    return list(dict.fromkeys(text for process in living for text in process.beat.notices.get(pipeline, [])))
 
 
 def _fragment(

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from qupersync_shared.contracts.envelope import BatchEnvelope
+from qupersync_shared.contracts.infinity import plain_row
 from qupersync_shared.contracts.payload import checksum, decode
 from qupersync_shared.kernel.errors import EventRefusedError
 from qupersync_shared.kernel.ids import PipelineName
@@ -82,7 +83,7 @@ def _rows(body: bytes) -> tuple[list[dict[str, Any]] | None, str | None]:
     try:
         batch: pa.RecordBatch = decode(body)
         # Of columns with one name the last would hide the others; the contract has none.
-        rows: list[dict[str, Any]] = batch.to_pylist()
+        rows = [plain_row(batch, index) for index in range(batch.num_rows)]
     except (ValueError, OverflowError, pa.ArrowException) as error:
         return None, f"the rows cannot be decoded: {error}"
     return rows, None

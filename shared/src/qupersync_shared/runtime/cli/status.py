@@ -92,6 +92,9 @@ def show(document: dict[str, Any], out: Console | None = None) -> None:
             [_pipeline_row(name, entry) for name, entry in entries.items()],
             [_STYLES.get(entry["state"], "yellow") for entry in entries.values()],
         )
+    for name, entry in entries.items():
+        for notice in entry.get("notices") or []:
+            print_plain(out, f"note: {name}: {notice}", "yellow")
     if document["processes"]:
         print_table(
             out,

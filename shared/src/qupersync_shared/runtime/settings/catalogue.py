@@ -26,7 +26,11 @@ ENTITIES: Final[Mapping[str, Entity]] = {
     "table_stats": Entity(source="redshift", view=True, keys={"key": ["table_id"], **_STATE}),
     "node_details": Entity(source="redshift", view=True, keys={"key": ["node_id"], **_STATE}),
     "query_history": Entity(
-        source="redshift", view=True, keys={"key": ["query_id"], "cursor": "end_time", **_FORGETFUL}
+        source="redshift",
+        view=True,
+        # Each row is read with up to 4 kB of query text, of which only a hash goes on. No snapshot but the first: what
+        # belongs to a query may be forgotten before the query is, and a later look would know less.
+        keys={"key": ["query_id"], "cursor": "end_time", "page_rows": 10_000, "snapshot_every": None, **_FORGETFUL},
     ),
     "vacuum_history": Entity(
         source="redshift",

@@ -58,10 +58,17 @@ class RedshiftSource(Section):
 
 
 class DuckDbSource(Section):
-    """A DuckDB file, opened read-only."""
+    """A DuckDB file, opened read-only; without one, queries read Parquet, CSV and whatever else DuckDB can."""
 
     kind: Literal["duckdb"]
-    path: Path
+    path: Path | None = None
+
+    @field_validator("path")
+    @classmethod
+    def _file(cls, value: Path | None) -> Path | None:
+        if value is not None and str(value).startswith(":memory:"):
+            raise ValueError("a database in memory has no path: write just kind: duckdb, and queries over files")
+        return value
 
 
 class DatabaseSection(Section):
@@ -269,6 +276,11 @@ class Configuration(Section):
                 raise ValueError(
                     f"pipeline {name} is the ready-made {pipeline.entity}, whose source is {wanted}, not "
                     f"{self.source.kind}: write another source, or leave it out of include"
+                )
+            if isinstance(self.source, DuckDbSource) and self.source.path is None and pipeline.query is None:
+                raise ValueError(
+                    f"pipeline {name} reads a table, and source names no DuckDB file: write its path into source, "
+                    "or a query over files, such as those of read_parquet('/data/*.parquet')"
                 )
             if pipeline.score is not None and self.models is None:
                 raise ValueError(

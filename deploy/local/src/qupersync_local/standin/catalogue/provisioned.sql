@@ -1,14 +1,3 @@
--- What exists on a provisioned cluster only. Locks nothing: runs once in a new database.
+-- Provisioned clusters: some views are everybody's, others need a grant. Locks nothing: runs once in a new database.
 
-CREATE TABLE pg_catalog.stl_vacuum (
-    userid int, xid bigint, table_id int, status char(30), rows bigint, sortedrows int, blocks int,
-    max_merge_partitions int, eventtime timestamp, reclaimable_rows bigint, reclaimable_space_mb bigint,
-    cutoff_xid bigint, is_recluster int
-);
-CREATE TABLE pg_catalog.stv_slices (node int, slice int, localslice int, type char(1));
-CREATE TABLE pg_catalog.stv_node_storage_capacity (node int, used int, capacity int);
-CREATE TABLE pg_catalog.stv_partitions (
-    owner int, host int, diskno int, part_begin bigint, part_end bigint, used int, tossed int, capacity int, reads bigint,
-    writes bigint, seek_forward int, seek_back int, is_san int, failed int, mbps int, mount char(256)
-);
 GRANT SELECT ON pg_catalog.stv_slices TO PUBLIC;

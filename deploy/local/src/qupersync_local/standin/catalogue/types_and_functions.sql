@@ -34,6 +34,22 @@ CREATE FUNCTION pg_catalog.from_varbyte(varbyte, text) RETURNS varchar LANGUAGE 
     AS $$ SELECT CASE WHEN lower($2) = 'hex' THEN textin(varbyte_out($1)) ELSE convert_from(decode(textin(varbyte_out($1)), 'hex'), 'UTF8') END::varchar $$;
 CREATE CAST (bytea AS varbyte) WITH FUNCTION pg_catalog.to_varbyte(bytea) AS ASSIGNMENT;
 
+-- GEOMETRY and GEOGRAPHY are kept as the hexadecimal digits of their EWKB, which is how the first arrives; the second
+-- arrives in binary.
+CREATE TYPE pg_catalog.geometry;
+CREATE FUNCTION pg_catalog.geometry_in(cstring) RETURNS geometry LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textin';
+CREATE FUNCTION pg_catalog.geometry_out(geometry) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textout';
+CREATE TYPE pg_catalog.geometry (INPUT = pg_catalog.geometry_in, OUTPUT = pg_catalog.geometry_out, LIKE = text, CATEGORY = 'U');
+CREATE CAST (text AS geometry) WITH INOUT;
+CREATE TYPE pg_catalog.geography;
+CREATE FUNCTION pg_catalog.geography_in(cstring) RETURNS geography LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textin';
+CREATE FUNCTION pg_catalog.geography_out(geography) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textout';
+CREATE TYPE pg_catalog.geography (INPUT = pg_catalog.geography_in, OUTPUT = pg_catalog.geography_out, LIKE = text, CATEGORY = 'U');
+CREATE FUNCTION pg_catalog.geography_send(geography) RETURNS bytea LANGUAGE sql IMMUTABLE STRICT
+    AS $$ SELECT decode(textin(geography_out($1)), 'hex') $$;
+ALTER TYPE pg_catalog.geography SET (SEND = pg_catalog.geography_send);
+CREATE CAST (text AS geography) WITH INOUT;
+
 -- GETDATE is the statement's start in whole seconds, SYSDATE the transaction's, both in the session's time zone.
 CREATE FUNCTION pg_catalog.getdate() RETURNS timestamp LANGUAGE sql STABLE
     AS $$ SELECT date_trunc('second', statement_timestamp()::timestamp) $$;
@@ -111,3 +127,32 @@ CREATE FUNCTION pg_catalog.convert_timezone(text, timestamp) RETURNS timestamp L
 CREATE FUNCTION pg_catalog.convert_timezone(text, text, timestamp) RETURNS timestamp LANGUAGE sql IMMUTABLE STRICT
     AS $$ SELECT ($3 AT TIME ZONE $1) AT TIME ZONE $2 $$;
 CREATE FUNCTION pg_catalog.trunc(timestamp) RETURNS date LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT $1::date $$;
+
+-- STRTOL reads a whole number of base 2 to 36, with a sign, into a BIGINT; base 16 is what digests ask for.
+CREATE FUNCTION pg_catalog.strtol(digits text, base int) RETURNS bigint LANGUAGE plpgsql IMMUTABLE STRICT AS $$
+DECLARE
+    letters text := lower(ltrim(digits, '+-'));
+    total numeric := 0;
+    place int;
+BEGIN
+    IF base NOT BETWEEN 2 AND 36 THEN
+        RAISE EXCEPTION 'base must be between 2 and 36' USING ERRCODE = '22023';
+    END IF;
+    IF base = 16 AND letters ~ '^[0-9a-f]{1,15}$' THEN
+        RETURN ('x' || lpad(letters, 16, '0'))::bit(64)::bigint * CASE WHEN left(digits, 1) = '-' THEN -1 ELSE 1 END;
+    END IF;
+    FOR n IN 1 .. length(letters) LOOP
+        place := strpos(left('0123456789abcdefghijklmnopqrstuvwxyz', base), substr(letters, n, 1));
+        IF place = 0 THEN
+            RAISE EXCEPTION 'the input % is not valid to be converted to base %', digits, base USING ERRCODE = '22023';
+        END IF;
+        total := total * base + place - 1;
+    END LOOP;
+    RETURN total * CASE WHEN left(digits, 1) = '-' THEN -1 ELSE 1 END;
+END
+$$;
+
+CREATE FUNCTION pg_catalog.len(varbyte) RETURNS int LANGUAGE sql IMMUTABLE STRICT
+    AS $$ SELECT length(textin(varbyte_out($1))) / 2 $$;
+CREATE FUNCTION pg_catalog.substring(varbyte, int, int) RETURNS varbyte LANGUAGE sql IMMUTABLE STRICT
+    AS $$ SELECT pg_catalog.varbyte_in(pg_catalog.textout(substr(textin(varbyte_out($1)), 2 * $2 - 1, 2 * $3))) $$;

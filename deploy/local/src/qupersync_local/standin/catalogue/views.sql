@@ -84,7 +84,8 @@ LEFT JOIN pg_catalog.standin_table_facts AS f ON f.table_id = t.table_id
 WHERE t.kind IN ('r', 'p')
   AND has_schema_privilege(t.schema_name, 'USAGE') AND has_column_privilege(t.table_id, a.attnum, 'SELECT, INSERT, UPDATE');
 
--- Empty tables are absent. tbl_rows counts rows marked for deletion, estimated_visible_rows does not.
+-- Empty tables are absent. tbl_rows counts rows marked for deletion, estimated_visible_rows does not. A table that is
+-- whole on each node is never skewed: NULL.
 CREATE VIEW pg_catalog.svv_table_info AS
 SELECT
     current_database()::text AS database,
@@ -105,7 +106,7 @@ SELECT
     coalesce(f.stats_off, 0)::numeric(5, 2) AS stats_off,
     (s.visible + coalesce(f.deleted_rows, 0))::numeric(38, 0) AS tbl_rows,
     f.skew_sortkey1::numeric(19, 2) AS skew_sortkey1,
-    coalesce(f.skew_rows, 1)::numeric(19, 2) AS skew_rows,
+    CASE WHEN f.diststyle LIKE '%ALL%' THEN NULL ELSE coalesce(f.skew_rows, 1) END::numeric(19, 2) AS skew_rows,
     s.visible::numeric(38, 0) AS estimated_visible_rows,
     f.risk_event::text AS risk_event,
     f.vacuum_sort_benefit::numeric(12, 2) AS vacuum_sort_benefit,
@@ -133,4 +134,23 @@ CREATE VIEW pg_catalog.svv_transactions AS
 SELECT * FROM pg_catalog.standin_transactions()
 WHERE txn_owner = current_user OR pg_has_role('syslog_access_unrestricted', 'USAGE');
 
-GRANT SELECT ON pg_catalog.svv_all_columns, pg_catalog.svv_redshift_columns, pg_catalog.svv_transactions TO PUBLIC;
+-- Users and what they may see; who is no superuser sees their own line.
+CREATE VIEW pg_catalog.svv_user_info AS
+SELECT
+    r.rolname::text AS user_name,
+    r.oid::int AS user_id,
+    r.rolcreatedb AS createdb,
+    r.rolsuper AS superuser,
+    r.rolsuper AS catalog_update,
+    'UNLIMITED'::text AS connection_limit,
+    CASE WHEN pg_has_role(r.oid, 'syslog_access_unrestricted', 'USAGE') THEN 'UNRESTRICTED' ELSE 'RESTRICTED' END::text
+        AS syslog_access,
+    timestamp '2024-01-01' AS last_ddl_timestamp,
+    0::int AS session_timeout,
+    NULL::text AS external_user_id
+FROM pg_roles AS r
+WHERE r.rolcanlogin
+  AND (r.rolname = current_user OR (SELECT o.rolsuper FROM pg_roles AS o WHERE o.rolname = current_user));
+
+GRANT SELECT ON pg_catalog.svv_all_columns, pg_catalog.svv_redshift_columns, pg_catalog.svv_transactions,
+    pg_catalog.svv_user_info TO PUBLIC;

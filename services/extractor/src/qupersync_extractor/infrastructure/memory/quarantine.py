@@ -26,6 +26,9 @@ class MemoryWithheldRows:
         ]
         return rows[:limit], max(0, len(rows) - limit)
 
+    async def keys(self, pipeline: PipelineName) -> frozenset[str]:
+        return frozenset(row.key for row in self._rows() if row.pipeline == pipeline and row.resolution is None)
+
     async def find(self, ids: Sequence[str]) -> list[QuarantinedRow]:
         return [row for row in self._rows() if row.id in ids]
 
@@ -65,9 +68,9 @@ def withhold(store: MemoryStore, rows: Sequence[WithheldRow]) -> None:
 
 
 def unresolved(store: MemoryStore, pipeline: PipelineName) -> list[str]:
-    """The encoded keys of a pipeline that wait to be settled, the oldest first."""
+    """The encoded keys of a pipeline that wait to be settled, those withheld longest ago first."""
     waiting = [
-        (state.first_seen_at, key)
+        (state.last_seen_at, key)
         for (name, key), state in store.withheld_states.items()
         if name == pipeline and state.resolution is None
     ]

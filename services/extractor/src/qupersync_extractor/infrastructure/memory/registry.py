@@ -76,8 +76,10 @@ class MemoryRegistry:
     async def asked_for(self) -> dict[PipelineName, Asked]:
         self._store.check()
         waiting = {row.reread.pipeline for row in self._store.rereads.values() if not row.reread.done}
+        paused = {name for name, control in self._store.controls.items() if control.paused}
         found = {
-            name: Asked(run=row.run_requested, rereads=name in waiting) for name, row in self._store.pipelines.items()
+            name: Asked(run=row.run_requested, rereads=name in waiting, paused=name in paused)
+            for name, row in self._store.pipelines.items()
         }
         return {name: asked for name, asked in found.items() if asked != Asked()}
 

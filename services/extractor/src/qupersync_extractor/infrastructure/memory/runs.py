@@ -4,9 +4,11 @@ from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from qupersync_extractor.application.runs import INTERRUPTED, KEPT_MAX, RunCounts, RunRecord
+from qupersync_extractor.application.runs import INTERRUPTED, KEPT_MAX, LISTING, RunCounts, RunRecord
 from qupersync_extractor.infrastructure.memory.store import MemoryStore
 from qupersync_shared.kernel.ids import PipelineName, RunId
+from qupersync_shared.runtime.records import Page, Query
+from qupersync_shared.runtime.records.listing import select
 
 
 class MemoryRuns:
@@ -32,15 +34,13 @@ class MemoryRuns:
         if found is not None and found.ended_at is None:
             self._store.runs[run] = replace(found, counts=counts, ended_at=self._store.now(), error=error)
 
-    async def latest(
-        self, pipeline: PipelineName | None = None, *, limit: int = 50, before: RunId | None = None
-    ) -> list[RunRecord]:
+    async def page(self, query: Query) -> Page[RunRecord]:
         self._store.check()
-        found = [run for run in self._store.runs.values() if pipeline is None or run.pipeline == pipeline]
-        if before is not None:
-            last = self._store.runs.get(before)
-            found = [run for run in found if last is not None and _order(run) < _order(last)]
-        return sorted(found, key=_order, reverse=True)[:limit]
+        removed = {name for name, control in self._store.controls.items() if control.deleted}
+        named = query.filters.get("pipeline") is not None
+        return select(
+            LISTING, query, [run for run in self._store.runs.values() if named or run.pipeline not in removed]
+        )
 
     async def forget(self, *, older_than: timedelta, newest: int = KEPT_MAX) -> int:
         self._store.check()

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import pyarrow as pa
 
 from qupersync_extractor.application.ports import CursorRange, KeyList, KeyRange, ReadRequest, SourceClock
+from qupersync_extractor.application.refused import Refusals
 from qupersync_extractor.domain.ordering import key_order, position_order, scalar_order
 from qupersync_extractor.domain.pipeline import Relation
 from qupersync_shared.contracts.schema import Column, RowSchema
@@ -141,7 +143,8 @@ class MemorySource:
         found = _in_order(table, keys, request)
         self.reads.append(request)
         rows = [_canonical(table.rows[index], keys[index], schema) for index in found[: max(0, request.limit)]]
-        return pa.RecordBatch.from_pylist(rows, schema=schema.arrow())
+        refusals = Refusals(schema, len(rows), cursor=request.cursor)
+        return refusals.batch([refusals.column(column, partial(_values, rows, column)) for column in schema.columns])
 
     async def close(self) -> None:
         self.closed = True
@@ -160,6 +163,10 @@ class MemorySource:
             raise self.troubles.pop(0)
         if self.trouble is not None:
             raise self.trouble
+
+
+def _values(rows: Sequence[Row], column: Column, start: int, end: int) -> pa.Array:
+    return pa.array([row[column.name] for row in rows[start:end]], column.type.arrow)
 
 
 def _scalars(table: MemoryTable, column: Column) -> list[Scalar | None]:

@@ -10,7 +10,9 @@ from enum import Enum
 from typing import Final
 from uuid import UUID
 
+from qupersync_extractor.application.control import PipelineControl
 from qupersync_extractor.application.quarantine import Resolution, WithheldRow
+from qupersync_extractor.application.remembering import Facts
 from qupersync_extractor.application.runs import RunRecord
 from qupersync_extractor.domain.extraction import Extraction
 from qupersync_extractor.domain.records import OutboxRecord, RelayCursor
@@ -63,6 +65,12 @@ class RereadRow:
 
 
 @dataclass(slots=True, kw_only=True)
+class RememberedRow:
+    facts: Facts
+    used_at: datetime
+
+
+@dataclass(slots=True, kw_only=True)
 class WithheldState:
     """What became of a withheld row."""
 
@@ -88,6 +96,8 @@ class MemoryStore:
     withheld_states: dict[tuple[PipelineName, str], WithheldState] = field(default_factory=dict)
     rereads: dict[UUID, RereadRow] = field(default_factory=dict)
     runs: dict[RunId, RunRecord] = field(default_factory=dict)
+    remembered: dict[tuple[str, str], RememberedRow] = field(default_factory=dict)
+    controls: dict[PipelineName, PipelineControl] = field(default_factory=dict)
     unavailable: str | None = None
     commit_fault: CommitFault | None = None
     _ahead: timedelta = timedelta(0)

@@ -8,15 +8,19 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from qupersync_extractor.application.control import PipelineControl
 from qupersync_extractor.application.ports import OutboxDepth, Registration
+from qupersync_extractor.application.verifying.records import Verification
 from qupersync_extractor.domain.records import RelayCursor
 from qupersync_extractor.domain.rereads import RereadCounts
 from qupersync_extractor.infrastructure.postgres import tables
+from qupersync_extractor.infrastructure.postgres.control import controls_of
 from qupersync_extractor.infrastructure.postgres.outbox import EMPTY, depths
 from qupersync_extractor.infrastructure.postgres.quarantine import withheld_counts
 from qupersync_extractor.infrastructure.postgres.rereads import reread_counts
 from qupersync_extractor.infrastructure.postgres.rows import REGISTRATION, cursor_of, registration_of
 from qupersync_extractor.infrastructure.postgres.sql import statement
+from qupersync_extractor.infrastructure.postgres.verifications import standing_verifications
 from qupersync_shared.kernel.ids import Lane, PipelineName
 from qupersync_shared.runtime.database import translated
 
@@ -30,6 +34,8 @@ class Overview:
     cursors: Mapping[Lane, RelayCursor]
     withheld: int
     rereads: RereadCounts
+    verifications: Sequence[Verification] = ()
+    control: PipelineControl | None = None
 
 
 async def overview(engine: AsyncEngine, pipelines: Sequence[PipelineName]) -> dict[PipelineName, Overview]:
@@ -41,6 +47,7 @@ async def overview(engine: AsyncEngine, pipelines: Sequence[PipelineName]) -> di
             waiting = await depths(connection, pipelines)
             withheld = await withheld_counts(connection, pipelines)
             rereads = await reread_counts(connection, pipelines)
+            verified = await standing_verifications(connection, pipelines)
             cursors: dict[str, dict[Lane, RelayCursor]] = defaultdict(dict)
             for row in await connection.execute(
                 sa.select(tables.relay_cursor).where(tables.relay_cursor.c.pipeline.in_(pipelines))
@@ -50,6 +57,7 @@ async def overview(engine: AsyncEngine, pipelines: Sequence[PipelineName]) -> di
                 sa.select(*REGISTRATION).where(tables.extraction.c.pipeline.in_(pipelines))
             )
             registrations = {PipelineName(row.pipeline): registration_of(row) for row in known}
+            controls = await controls_of(connection, pipelines)
     return {
         name: Overview(
             registration=registration,
@@ -57,6 +65,8 @@ async def overview(engine: AsyncEngine, pipelines: Sequence[PipelineName]) -> di
             cursors=cursors[name],
             withheld=withheld.get(name, 0),
             rereads=rereads.get(name, RereadCounts()),
+            verifications=[one for one in verified if one.pipeline == name],
+            control=controls.get(name),
         )
         for name, registration in registrations.items()
     }

@@ -64,7 +64,7 @@ class SourceQuarantine:
         query = (
             sa.select(_table.c.key)
             .where(_table.c.pipeline == pipeline, _unresolved)
-            .order_by(_table.c.first_seen_at)
+            .order_by(_table.c.last_seen_at)
             .limit(UNRESOLVED_MAX)
         )
         with self._working() as connection:
@@ -117,6 +117,12 @@ class PostgresWithheldRows:
                     await connection.execute(sa.select(sa.func.count()).select_from(_table).where(*chosen))
                 ).scalar_one()
         return [_row_of(row) for row in rows], max(0, total - len(rows))
+
+    async def keys(self, pipeline: PipelineName) -> frozenset[str]:
+        query = sa.select(_table.c.key).where(_table.c.pipeline == pipeline, _unresolved).limit(UNRESOLVED_MAX)
+        with translated():
+            async with self._engine.connect() as connection:
+                return frozenset((await connection.execute(query)).scalars())
 
     async def find(self, ids: SequenceOf[str]) -> list[QuarantinedRow]:
         query = sa.select(_table, _id.label("row_id")).where(_id.in_(ids)).order_by(_id)

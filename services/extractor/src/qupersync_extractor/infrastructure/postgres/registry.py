@@ -113,12 +113,19 @@ class PostgresRegistry:
     async def asked_for(self) -> dict[PipelineName, Asked]:
         waiting = tables.reread_request
         rereads = sa.exists().where(waiting.c.pipeline == _table.c.pipeline, waiting.c.done_at.is_(None))
-        query = sa.select(_table.c.pipeline, _table.c.run_requested, rereads.label("rereads")).where(
-            sa.or_(_table.c.run_requested, rereads)
+        control = tables.pipeline_control
+        paused = sa.func.coalesce(control.c.paused, sa.false())
+        query = (
+            sa.select(_table.c.pipeline, _table.c.run_requested, rereads.label("rereads"), paused.label("paused"))
+            .join_from(_table, control, control.c.pipeline == _table.c.pipeline, isouter=True)
+            .where(sa.or_(_table.c.run_requested, rereads, paused))
         )
         async with self._transaction() as connection:
             rows = (await connection.execute(query)).all()
-        return {PipelineName(row.pipeline): Asked(run=row.run_requested, rereads=row.rereads) for row in rows}
+        return {
+            PipelineName(row.pipeline): Asked(run=row.run_requested, rereads=row.rereads, paused=row.paused)
+            for row in rows
+        }
 
     async def wait_for_request(self, seconds: float) -> None:
         await self._signals.named(REQUEST_CHANNEL, seconds)

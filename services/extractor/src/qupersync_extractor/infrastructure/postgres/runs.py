@@ -6,14 +6,25 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from qupersync_extractor.application.runs import INTERRUPTED, KEPT_MAX, RunCounts, RunRecord
+from qupersync_extractor.application.runs import INTERRUPTED, KEPT_MAX, LISTING, RunCounts, RunRecord, RunStatus
 from qupersync_extractor.infrastructure.postgres import tables
 from qupersync_extractor.infrastructure.postgres.rows import Row, plain
 from qupersync_extractor.infrastructure.postgres.sql import statement
 from qupersync_shared.kernel.ids import PipelineName, RunId
 from qupersync_shared.runtime.database import translated
+from qupersync_shared.runtime.records import Page, Query
+from qupersync_shared.runtime.records.postgres import page_statement
 
 _table: Final = tables.run
+_control: Final = tables.pipeline_control
+_COLUMNS: Final = {
+    **{column.name: column for column in _table.c},
+    "status": sa.case(
+        (_table.c.ended_at.is_(None), RunStatus.RUNNING.value),
+        (_table.c.error.is_(None), RunStatus.SUCCEEDED.value),
+        else_=RunStatus.FAILED.value,
+    ),
+}
 _now: Final = sa.func.clock_timestamp()
 
 
@@ -43,19 +54,12 @@ class PostgresRuns:
         }
         await self._count(sa.update(_table).where(_table.c.id == run, _table.c.ended_at.is_(None)).values(values))
 
-    async def latest(
-        self, pipeline: PipelineName | None = None, *, limit: int = 50, before: RunId | None = None
-    ) -> list[RunRecord]:
-        query = sa.select(_table).order_by(_table.c.started_at.desc(), _table.c.id.desc()).limit(limit)
-        if pipeline is not None:
-            query = query.where(_table.c.pipeline == pipeline)
-        if before is not None:
-            last = sa.select(_table.c.started_at, _table.c.id).where(_table.c.id == before).scalar_subquery()
-            query = query.where(sa.tuple_(_table.c.started_at, _table.c.id) < last)
+    async def page(self, query: Query) -> Page[RunRecord]:
+        wanted = runs_statement(query)
         with translated():
             async with self._engine.connect() as connection:
-                rows = (await connection.execute(query)).all()
-        return [_run_of(row) for row in rows]
+                rows = (await connection.execute(wanted)).all()
+        return LISTING.page(query, [_run_of(row) for row in rows], getattr)
 
     async def forget(self, *, older_than: timedelta, newest: int = KEPT_MAX) -> int:
         old = (_table.c.ended_at.is_not(None), _table.c.started_at < _now - older_than)
@@ -67,6 +71,15 @@ class PostgresRuns:
             async with self._engine.begin() as connection:
                 result: sa.CursorResult[Any] = await connection.execute(query)
                 return result.rowcount
+
+
+def runs_statement(query: Query) -> sa.Select[Any]:
+    """What reads a page, and one row more; of removed pipelines only where their pipeline is named."""
+    wanted = page_statement(sa.select(_table), _COLUMNS, LISTING, query)
+    if query.filters.get("pipeline") is not None:
+        return wanted
+    removed = sa.exists().where(_control.c.pipeline == _table.c.pipeline, _control.c.deleted_at.is_not(None))
+    return wanted.where(~removed)
 
 
 def _run_of(row: Row) -> RunRecord:

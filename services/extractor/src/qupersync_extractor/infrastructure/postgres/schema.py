@@ -19,7 +19,7 @@ async def migrate_outbox(dsn: str, *, retention: timedelta = RETENTION) -> list[
     applied = await migrate(
         dsn, script_location=SCRIPT_LOCATION, version_table=VERSION_TABLE, lock_name=VERSION_TABLE, schema=SCHEMA
     )
-    engine = create_engine(dsn, application_name="qupersync-migrate", connections=1)
+    engine = create_engine(dsn, application_name="qupersync-migrate", connections=0)
     try:
         await OutboxPartitions(engine, retention).ensure_ahead()
     finally:

@@ -179,10 +179,10 @@ pipeline_control: Final = sa.Table(
 remembered: Final = sa.Table(
     "remembered",
     metadata,
-    sa.Column("pipeline", sa.Text, primary_key=True),
-    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text(collation="C"), primary_key=True),
     sa.Column("facts", JSONB, nullable=False),
-    sa.Column("updated_at", _moment, nullable=False, server_default=_now),
+    sa.Column("used_at", _moment, nullable=False, server_default=_now),
 )
 
 verification: Final = sa.Table(

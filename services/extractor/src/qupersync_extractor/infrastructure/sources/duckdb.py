@@ -1,18 +1,18 @@
-"""A DuckDB file as a source: read-only, opened for each call, so that a replaced file is seen and a writer gets in."""
+"""DuckDB as a source: a file, opened read-only for each call, or whatever files a query reads."""
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
 
 from qupersync_extractor.application.ports import KeyList, ReadRequest, SourceClock
 from qupersync_extractor.domain.pipeline import Relation
+from qupersync_extractor.infrastructure.duckdb_file import DuckDbFile
 from qupersync_extractor.infrastructure.sources.duckdb_types import DuckDbDialect, logical_type, to_batch
 from qupersync_extractor.infrastructure.sources.paging_sql import (
     Sql,
@@ -22,31 +22,22 @@ from qupersync_extractor.infrastructure.sources.paging_sql import (
     nulls_statement,
     page_statement,
 )
-from qupersync_shared.contracts.schema import Column, arrow_field
+from qupersync_shared.contracts.schema import Column, RowSchema
 from qupersync_shared.contracts.slots import scalar_at
-from qupersync_shared.kernel.errors import QupersyncError, SourceUnavailableError, TerminalError, TransientError
+from qupersync_shared.kernel.errors import TerminalError
 from qupersync_shared.kernel.positions import Scalar
 
 _T = TypeVar("_T")
 
-_TERMINAL: Final = (
-    duckdb.BinderException,
-    duckdb.ParserException,
-    duckdb.SyntaxException,
-    duckdb.ConversionException,
-    duckdb.OutOfRangeException,
-    duckdb.InvalidInputException,
-    duckdb.InvalidTypeException,
-    duckdb.TypeMismatchException,
-    duckdb.NotImplementedException,
-)
-
 
 class DuckDbSource:
-    """The port `Source` over one file. Calls follow each other on one thread; DuckDB itself uses all cores for each."""
+    """The port `Source` over one file, or over none: then queries read Parquet, CSV and what else DuckDB can.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Calls follow each other on one thread; DuckDB itself uses all cores for each.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._file = DuckDbFile(path)
         self._dialect = DuckDbDialect()
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="duckdb")
         self._closed = False
@@ -67,8 +58,7 @@ class DuckDbSource:
 
     async def highest(self, relation: Relation, column: Column) -> Scalar | None:
         table = await self._fetch(highest_statement(relation, column, self._dialect), str(relation))
-        schema = pa.schema([arrow_field(column.name, column.type)])
-        batch = to_batch(table, (column,), (column.name,), schema)
+        batch = to_batch(table, RowSchema(columns=(column,), key=(column.name,)))
         return scalar_at(batch.column(0), column.type, 0)
 
     async def count_nulls(self, relation: Relation, columns: Sequence[str]) -> dict[str, int]:
@@ -93,9 +83,13 @@ class DuckDbSource:
         statement = page_statement(request, self._dialect)
 
         def page(connection: duckdb.DuckDBPyConnection) -> pa.RecordBatch:
-            return to_batch(_arrow(connection, statement), schema.columns, schema.key, schema.arrow())
+            return to_batch(_arrow(connection, statement), schema, cursor=request.cursor)
 
         return await self._run(page, str(request.relation))
+
+    async def answer(self, statement: Sql, relation: Relation) -> pa.Table:
+        """A statement's whole result: what is no page, such as digests."""
+        return await self._fetch(statement, str(relation))
 
     async def close(self) -> None:
         self._closed = True
@@ -108,31 +102,10 @@ class DuckDbSource:
         self._check_open()
 
         def opened() -> _T:
-            with self._guarded(what), duckdb.connect(str(self._path), read_only=True) as connection:
-                connection.execute("SET TimeZone = 'UTC'")
+            with self._file.reading(what) as connection:
                 return task(connection)
 
         return await asyncio.get_running_loop().run_in_executor(self._executor, opened)
-
-    @contextlib.contextmanager
-    def _guarded(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except duckdb.Error as error:
-            raise self._classified(error, what) from error
-
-    def _classified(self, error: duckdb.Error, what: str) -> QupersyncError:
-        words = " ".join(str(error).split())
-        if isinstance(error, duckdb.CatalogException):
-            return TransientError(
-                f"{what} cannot be read from {self._path}: {words}", cure="Create it, or mend its name"
-            )
-        if isinstance(error, _TERMINAL):
-            return TerminalError(f"{what} cannot be read from {self._path}: {words}", cure="Mend the query or the key")
-        return SourceUnavailableError(
-            f"{self._path} cannot be read: {words}",
-            cure="Tried again with growing delay; it must exist, be readable, and not be open for writing elsewhere",
-        )
 
     def _check_open(self) -> None:
         if self._closed:

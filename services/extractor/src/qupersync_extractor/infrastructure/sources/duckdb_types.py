@@ -1,24 +1,28 @@
 """DuckDB's types and logical types, and what DuckDB's SQL spells in its own way."""
 
+from functools import partial
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from qupersync_extractor.application.refused import Refusals
 from qupersync_extractor.infrastructure.sources.paging_sql import Sql
-from qupersync_shared.contracts.schema import Column
+from qupersync_shared.contracts.infinity import INFINITE_MICROSECONDS
+from qupersync_shared.contracts.schema import Column, RowSchema
 from qupersync_shared.contracts.types import Kind, LogicalType
 from qupersync_shared.kernel.errors import TerminalError
 from qupersync_shared.kernel.positions import Scalar, ScalarKind
 
-# Unsigned integers take the next larger signed one; what is nested travels as JSON.
-_TYPES: Final[dict[str, LogicalType]] = {
+# Unsigned integers take the next larger signed one; what is nested travels as JSON, a geometry as WKB.
+TYPES: Final[dict[str, LogicalType]] = {
     "boolean": LogicalType(Kind.BOOLEAN),
     "tinyint": LogicalType(Kind.SMALLINT),
     "smallint": LogicalType(Kind.SMALLINT),
     "integer": LogicalType(Kind.INTEGER),
     "bigint": LogicalType(Kind.BIGINT),
     "hugeint": LogicalType(Kind.NUMERIC, 38, 0),
+    "uhugeint": LogicalType(Kind.NUMERIC, 38, 0),
     "utinyint": LogicalType(Kind.SMALLINT),
     "usmallint": LogicalType(Kind.INTEGER),
     "uinteger": LogicalType(Kind.BIGINT),
@@ -28,8 +32,10 @@ _TYPES: Final[dict[str, LogicalType]] = {
     "varchar": LogicalType(Kind.VARCHAR),
     "enum": LogicalType(Kind.VARCHAR),
     "bit": LogicalType(Kind.VARCHAR),
+    "bignum": LogicalType(Kind.VARCHAR),
     "interval": LogicalType(Kind.VARCHAR),
     "blob": LogicalType(Kind.VARBYTE),
+    "geometry": LogicalType(Kind.VARBYTE),
     "date": LogicalType(Kind.DATE),
     "time": LogicalType(Kind.TIME),
     "time_ns": LogicalType(Kind.TIME),
@@ -44,7 +50,9 @@ _TYPES: Final[dict[str, LogicalType]] = {
     "array": LogicalType(Kind.SUPER),
     "struct": LogicalType(Kind.SUPER),
     "map": LogicalType(Kind.SUPER),
+    "tuple": LogicalType(Kind.SUPER),
     "union": LogicalType(Kind.SUPER),
+    "variant": LogicalType(Kind.SUPER),
 }
 _BOUND: Final[dict[Kind, str]] = {
     Kind.SMALLINT: "CAST(? AS BIGINT)",
@@ -60,8 +68,8 @@ _BOUND: Final[dict[Kind, str]] = {
     Kind.VARBYTE: "unhex(CAST(? AS VARCHAR))",
     Kind.UUID: "CAST(? AS UUID)",
 }
-_INFINITE: Final = (1 << 63) - 1
-_INFINITE_DAYS: Final = (1 << 31) - 1
+_NESTED: Final = frozenset({"list", "array", "struct", "map", "tuple", "union"})
+_WIDEST: Final = LogicalType(Kind.NUMERIC, 38, 0)
 
 
 def logical_type(name: str, found: Any) -> LogicalType:
@@ -71,13 +79,24 @@ def logical_type(name: str, found: Any) -> LogicalType:
     if found.id == "decimal":
         parameters = dict(found.children)
         return LogicalType(Kind.NUMERIC, parameters["precision"], parameters["scale"])
-    known = _TYPES.get(found.id)
+    known = TYPES.get(found.id)
     if known is None:
         raise TerminalError(
             f"column {name!r} is of type {found}, which cannot travel",
             cure="Leave it out in a query (`query: SELECT …`), or cast it there",
         )
+    if found.id in _NESTED and _holds_json(found):
+        raise TerminalError(
+            f"column {name!r} is of type {found}: DuckDB makes doubles of the numbers of a JSON inside another value",
+            cure="In a query, select the JSON as a column of its own, or cast it to VARCHAR where it stands",
+        )
     return known
+
+
+def _holds_json(found: Any) -> bool:
+    if found.id not in _NESTED:
+        return str(found) == "JSON"
+    return any(_holds_json(child) for _, child in found.children if hasattr(child, "id"))
 
 
 class DuckDbDialect:
@@ -92,6 +111,9 @@ class DuckDbDialect:
                 nested = "CAST(to_json(" + expression + ") AS VARCHAR)"
                 written = "CAST(" + expression + " AS VARCHAR)"
                 return "CASE WHEN typeof(" + expression + ") = 'JSON' THEN " + written + " ELSE " + nested + " END"
+            case Kind.NUMERIC if column.type == _WIDEST:
+                # A HUGEINT of more digits would come as a decimal that is none, an unsigned one as a negative number.
+                return "CAST(" + expression + " AS VARCHAR)"
             case Kind.UUID:
                 return "unhex(replace(CAST(" + expression + " AS VARCHAR), '-', ''))"
             case _:
@@ -117,35 +139,36 @@ class DuckDbDialect:
         return Sql(text, (scalar.text.removesuffix("Z") + "+00" if zoned else scalar.text,))
 
 
-def to_batch(table: pa.Table, columns: tuple[Column, ...], key: tuple[str, ...], schema: pa.Schema) -> pa.RecordBatch:
-    """DuckDB's Arrow with the contract's types, by position; TerminalError naming the column of what is lost in it."""
+def to_batch(table: pa.Table, schema: RowSchema, *, cursor: str | None = None) -> pa.RecordBatch:
+    """DuckDB's Arrow with the contract's types, by position, and those rows told that hold what is lost in them."""
+    refusals = Refusals(schema, table.num_rows, cursor=cursor)
     arrays = []
-    for column, chunks in zip(columns, table.columns, strict=True):
-        try:
-            arrays.append(_exact(chunks.combine_chunks(), column, in_key=column.name in key))
-        except (pa.ArrowException, ValueError) as error:
-            raise TerminalError(
-                f"column {column.name!r} holds what {column.type.name} cannot carry: {error}",
-                cure="Mend the value at the source, or leave the column out or cast it in a query",
-            ) from error
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+    for column, chunks in zip(schema.columns, table.columns, strict=True):
+        values, in_key = chunks.combine_chunks(), column.name in schema.key
+        arrays.append(refusals.column(column, partial(_part, values, column, in_key)))
+    return refusals.batch(arrays)
+
+
+def _part(values: pa.Array, column: Column, in_key: bool, start: int, end: int) -> pa.Array:
+    return _exact(values.slice(start, end - start), column, in_key=in_key)
 
 
 def _exact(values: pa.Array, column: Column, *, in_key: bool) -> pa.Array:
-    exact = values.cast(column.type.arrow, safe=True)
+    kind = column.type.kind
+    if pa.types.is_timestamp(values.type) and values.type.unit != "us":
+        exact = _microseconds(values, column.type.arrow)
+    elif column.type == _WIDEST:
+        # By way of a wider one: of a text with more digits than 38 Arrow makes another number without a word.
+        exact = values.cast(pa.decimal256(76, 0)).cast(column.type.arrow, safe=True)
+    else:
+        exact = values.cast(column.type.arrow, safe=True)
     exact.validate(full=True)
-    match column.type.kind:
-        case Kind.VARCHAR if in_key:
-            return pc.utf8_rtrim(exact, characters=" ")
-        case Kind.TIMESTAMP | Kind.TIMESTAMPTZ:
-            _refuse_infinity(exact.cast(pa.int64()), _INFINITE)
-        case Kind.DATE:
-            _refuse_infinity(exact.cast(pa.int32()), _INFINITE_DAYS)
-        case _:
-            pass
-    return exact
+    return pc.utf8_rtrim(exact, characters=" ") if kind is Kind.VARCHAR and in_key else exact
 
 
-def _refuse_infinity(values: pa.Array, infinite: int) -> None:
-    if pc.any(pc.or_(pc.equal(values, infinite), pc.equal(values, -infinite))).as_py():
-        raise ValueError("infinity is not a moment")
+def _microseconds(values: pa.Array, wanted: pa.DataType) -> pa.Array:
+    """Seconds, milliseconds or nanoseconds; infinity is the outermost number of each of them."""
+    numbers = values.cast(pa.int64())
+    infinite = pc.equal(pc.abs(numbers), INFINITE_MICROSECONDS)
+    finite = pc.if_else(infinite, pa.scalar(None, pa.int64()), numbers).cast(values.type).cast(wanted, safe=True)
+    return pc.if_else(infinite, numbers, finite.cast(pa.int64())).cast(wanted)

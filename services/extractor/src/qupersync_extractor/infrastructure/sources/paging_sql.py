@@ -80,7 +80,7 @@ def page_statement(request: ReadRequest, dialect: Dialect) -> Sql:
             order.insert(0, cursor)
             conditions += _cursor_conditions(wanted, cursor, schema, dialect)
         case KeyRange() as wanted:
-            conditions += _key_conditions(wanted, schema, dialect)
+            conditions += key_conditions(wanted, schema, dialect)
         case KeyList() as wanted:
             conditions.append(_listed(wanted.keys, schema, dialect))
     where = _joined(conditions, " AND ")
@@ -157,7 +157,8 @@ def _bounded(columns: Sequence[Column], key: Key, operator: str, last: str, dial
     return [whole] if len(columns) == 1 else [_compare(columns[0], operator + "=", key[0], dialect), whole]
 
 
-def _key_conditions(wanted: KeyRange, schema: RowSchema, dialect: Dialect) -> list[Sql]:
+def key_conditions(wanted: KeyRange, schema: RowSchema, dialect: Dialect) -> list[Sql]:
+    """What holds of the rows in a range of keys."""
     conditions = []
     if wanted.after is not None:
         conditions += _bounded(schema.key_columns, wanted.after, ">", ">", dialect)

@@ -22,7 +22,7 @@ from qupersync_extractor.infrastructure.sources.redshift_errors import ErrorCont
 from qupersync_extractor.infrastructure.sources.redshift_pool import RedshiftPool
 from qupersync_extractor.infrastructure.sources.redshift_sql import AS_TEXT, CLOCK, CLOCK_ALONE, RedshiftDialect
 from qupersync_extractor.infrastructure.sources.redshift_types import DescribedColumn, logical_type
-from qupersync_extractor.infrastructure.sources.redshift_values import to_array
+from qupersync_extractor.infrastructure.sources.redshift_values import to_batch
 from qupersync_shared.contracts.schema import Column, RowSchema
 from qupersync_shared.contracts.slots import scalar_at
 from qupersync_shared.contracts.types import Kind, LogicalType
@@ -66,7 +66,8 @@ class RedshiftSource:
     async def highest(self, relation: Relation, column: Column) -> Scalar | None:
         statement = highest_statement(relation, column, await self._dialect(relation))
         fetched = await self._fetch(statement, relation)
-        return scalar_at(to_array([fetched.rows[0][0]], column, in_key=True), column.type, 0)
+        found = to_batch(fetched.rows, RowSchema(columns=(column,), key=(column.name,)))
+        return scalar_at(found.column(0), column.type, 0)
 
     async def count_nulls(self, relation: Relation, columns: Sequence[str]) -> dict[str, int]:
         if not columns:
@@ -89,17 +90,26 @@ class RedshiftSource:
         def page(session: Session) -> pa.RecordBatch:
             fetched = session.fetch(statement, context)
             _check(fetched, request.schema, request.relation)
-            return fetched.to_batch(request.schema)
+            return fetched.to_batch(request.schema, cursor=request.cursor)
 
         return await self._pool.run(page)
+
+    async def casts(self, relation: Relation) -> frozenset[str]:
+        """The columns that are readable only by a CAST to text."""
+        if relation not in self._casts:
+            await self.describe(relation)
+        return self._casts[relation]
+
+    async def answer(self, statement: Sql, relation: Relation, *, settings: Sequence[str] = ()) -> Fetched:
+        """A statement's whole result, under settings of its own transaction: what is no page, such as digests."""
+        context = self._context(relation)
+        return await self._pool.run(lambda session: session.fetch(statement, context, settings=settings))
 
     async def close(self) -> None:
         await self._pool.close()
 
     async def _dialect(self, relation: Relation) -> RedshiftDialect:
-        if relation not in self._casts:
-            await self.describe(relation)
-        return RedshiftDialect(self._casts[relation])
+        return RedshiftDialect(await self.casts(relation))
 
     async def _fetch(self, statement: Sql, relation: Relation) -> Fetched:
         context = self._context(relation)

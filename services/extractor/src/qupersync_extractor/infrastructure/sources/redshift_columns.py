@@ -1,16 +1,18 @@
 """Columns decoded from rows on the wire, a whole column at a time, into exactly what the driver's own values give.
 
-Each column is told by the driver's decoder for it (format and function); one that is not known here, and any value
-that does not fit, is left to the slow way, which has the words for it.
+Each column is told by the driver's decoder for it (format and function); rows with a column that is not known here are
+left to the slow way. A value that does not fit refuses its row.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from qupersync_extractor.application.refused import Refusals
 from qupersync_extractor.infrastructure.sources.redshift_frames import RawRows
 from qupersync_extractor.infrastructure.sources.redshift_values import to_array
 from qupersync_shared.contracts.schema import Column, RowSchema
@@ -37,6 +39,12 @@ class _Wire:
         self.lengths = np.where(self.nulls, 0, lengths)
         self.starts = starts
         self.has_nulls = bool(self.nulls.any())
+
+    def part(self, start: int, end: int) -> "_Wire":
+        """The same column of some of the rows."""
+        if end - start == len(self.starts):
+            return self
+        return _Wire(self.data, self.starts[start:end], np.where(self.nulls, -1, self.lengths)[start:end])
 
     @property
     def mask(self) -> Nulls | None:
@@ -99,8 +107,11 @@ _FORMS: Final[dict[tuple[int, str], Callable[[_Wire], pa.Array]]] = {
 }
 
 
-def to_batch(rows: RawRows, described: Sequence[dict[str, Any]], schema: RowSchema) -> pa.RecordBatch:
-    """The rows with exactly the columns of the schema; UnknownFormError, or Arrow's errors, where the fast way fails.
+def to_batch(
+    rows: RawRows, described: Sequence[dict[str, Any]], schema: RowSchema, *, cursor: str | None = None
+) -> pa.RecordBatch:
+    """The rows with exactly the columns of the schema, and those told that hold what cannot travel (`refused`);
+    UnknownFormError where the fast way does not know a column.
 
     `described` is the driver's row description, column by column.
     """
@@ -110,18 +121,20 @@ def to_batch(rows: RawRows, described: Sequence[dict[str, Any]], schema: RowSche
     if len(schema.columns) != width or (len(rows) and not _all_have(data, position, width)):
         raise UnknownFormError
     position += 2
+    refusals = Refusals(schema, len(rows), cursor=cursor)
     arrays = []
     for field, column in zip(described, schema.columns, strict=True):
         lengths = _signed(data, position)
         wire = _Wire(data, position + 4, lengths)
-        arrays.append(_column(wire, field, column, in_key=column.name in schema.key))
+        arrays.append(refusals.column(column, partial(_column, wire, field, column, column.name in schema.key)))
         position = wire.starts + wire.lengths
     if not np.array_equal(position, np.frombuffer(rows.ends, np.int64)):
         raise UnknownFormError
-    return pa.RecordBatch.from_arrays(arrays, schema=schema.arrow())
+    return refusals.batch(arrays)
 
 
-def _column(wire: _Wire, field: dict[str, Any], column: Column, *, in_key: bool) -> pa.Array:
+def _column(whole: _Wire, field: dict[str, Any], column: Column, in_key: bool, start: int, end: int) -> pa.Array:
+    wire = whole.part(start, end)
     form = (int(field["redshift_connector_fc"]), field["func"].__name__)
     if form == (1, "numeric_in_binary"):
         if column.type.kind is not Kind.NUMERIC:

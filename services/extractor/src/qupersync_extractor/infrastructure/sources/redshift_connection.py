@@ -84,14 +84,14 @@ class Fetched:
             rows.append(cached.pop())
         return rows
 
-    def to_batch(self, schema: RowSchema) -> pa.RecordBatch:
-        """The rows in Arrow, by position: the columns are the schema's, in its order."""
+    def to_batch(self, schema: RowSchema, *, cursor: str | None = None) -> pa.RecordBatch:
+        """The rows in Arrow, by position: the columns are the schema's, in its order. `cursor` orders them, if set."""
         if self._raw is not None:
             try:
-                return redshift_columns.to_batch(self._raw, self._cursor.ps["row_desc"], schema)
-            except (redshift_columns.UnknownFormError, pa.ArrowException, ValueError, OverflowError):
-                pass  # the slow way knows it, or has the words for what is wrong
-        return to_batch(self.rows, schema)
+                return redshift_columns.to_batch(self._raw, self._cursor.ps["row_desc"], schema, cursor=cursor)
+            except redshift_columns.UnknownFormError:
+                pass  # the slow way may know it
+        return to_batch(self.rows, schema, cursor=cursor)
 
 
 class Session:
@@ -128,9 +128,14 @@ class Session:
         """Whether to replace it: idle too long to be trusted, or full of statement texts, which the driver keeps."""
         return time.monotonic() - self._used_at > _IDLE_SECONDS_MAX or len(self._texts) >= _TEXTS_MAX
 
-    def fetch(self, statement: Sql, context: ErrorContext) -> Fetched:
-        """The result of one statement, in a transaction of its own that has ended when this returns."""
+    def fetch(self, statement: Sql, context: ErrorContext, *, settings: Sequence[str] = ()) -> Fetched:
+        """The result of one statement, in a transaction of its own that has ended when this returns.
+
+        `settings` are statements before it: SET LOCAL.
+        """
         with self._guarded(context):
+            for setting in settings:
+                self._run(Sql(setting))
             fetched = self._answer(statement)
             self._connection.commit()
         return fetched

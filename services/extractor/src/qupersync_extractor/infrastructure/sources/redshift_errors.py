@@ -15,6 +15,14 @@ _DISK_FULL = re.compile(r"disk full|code:\s*1016\b")
 _TERMINAL_CLASSES = ("0A", "22", "42")
 
 
+class MissingRelationError(TransientError):
+    """The server knows no relation of this name (42P01)."""
+
+
+class MissingRightError(TransientError):
+    """The relation may not be read by this user (42501); so say views, too, that a kind of cluster does not have."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorContext:
     """What was being done, for the words of an error."""
@@ -59,11 +67,10 @@ def _of_code(  # noqa: PLR0911  # a table of verdicts, the first that fits
             "source.password_file), and whether it has expired",
         )
     if code == "42501":
-        return TransientError(said, cure=_grant(context))
+        return MissingRightError(said, cure=_grant(context))
     if code in {"42P01", "3F000", "3D000"}:
-        return TransientError(
-            said, cure=f"Create it, mend the name of {context.what}, or grant its use: {_grant(context)}"
-        )
+        kind = MissingRelationError if code == "42P01" else TransientError
+        return kind(said, cure=f"Create it, mend the name of {context.what}, or grant its use: {_grant(context)}")
     if code.startswith(_UNAVAILABLE_CLASSES):
         return SourceUnavailableError(said, cure=_CANCELLED + "(source.statement_timeout) and who cancels queries")
     if code.startswith(_TERMINAL_CLASSES):

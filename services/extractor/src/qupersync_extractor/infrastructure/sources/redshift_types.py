@@ -13,10 +13,10 @@ from redshift_connector.utils.oids import RedshiftOID
 from qupersync_shared.contracts.types import Kind, LogicalType
 from qupersync_shared.kernel.errors import TerminalError
 
-_NUMERIC: Final = 1700
+NUMERIC: Final = 1700
 _MODIFIER_HEADER: Final = 4
 
-_KINDS: Final[dict[int, Kind]] = {
+KINDS: Final[dict[int, Kind]] = {
     16: Kind.BOOLEAN,
     18: Kind.CHAR,  # "char", in system tables
     19: Kind.VARCHAR,  # name, in system tables
@@ -63,9 +63,9 @@ class DescribedColumn:
 
 def logical_type(column: DescribedColumn) -> LogicalType:
     """The column's logical type; TerminalError naming the column where there is none."""
-    if column.oid == _NUMERIC:
+    if column.oid == NUMERIC:
         return _numeric(column)
-    kind = _KINDS.get(column.oid)
+    kind = KINDS.get(column.oid)
     if kind is None:
         raise TerminalError(
             f"column {column.name!r} is of type {_type_name(column.oid)}, which cannot travel",

@@ -10,19 +10,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qupersync_extractor.infrastructure.sources.time_text import UnholdableError, arrow, dates, times, timestamps
+from qupersync_extractor.application.refused import Refusals
+from qupersync_extractor.infrastructure.sources.time_text import arrow, dates, times, timestamps
 from qupersync_shared.contracts.schema import Column, RowSchema
 from qupersync_shared.contracts.types import Kind
-from qupersync_shared.kernel.errors import TerminalError
 
 Row = Sequence[Any]
 
 
-def to_batch(rows: Sequence[Row], schema: RowSchema) -> pa.RecordBatch:
-    """The rows with exactly the columns of the schema; TerminalError naming column and key of what cannot travel."""
+def to_batch(rows: Sequence[Row], schema: RowSchema, *, cursor: str | None = None) -> pa.RecordBatch:
+    """The rows with exactly the columns of the schema, and those told that hold what cannot travel (`refused`)."""
+    refusals = Refusals(schema, len(rows), cursor=cursor)
     # Not zip(*rows): one iterator for each row makes the garbage collector walk the whole page.
-    arrays = [_column(rows, schema, place, [row[place] for row in rows]) for place in range(len(schema.columns))]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema.arrow())
+    arrays = [_column(refusals, schema, place, [row[place] for row in rows]) for place in range(len(schema.columns))]
+    return refusals.batch(arrays)
 
 
 def to_array(values: Sequence[Any] | pa.Array, column: Column, *, in_key: bool) -> pa.Array:
@@ -47,17 +48,7 @@ def to_array(values: Sequence[Any] | pa.Array, column: Column, *, in_key: bool) 
             return arrow(values, column.type.arrow)
 
 
-def _column(rows: Sequence[Row], schema: RowSchema, place: int, values: Sequence[Any]) -> pa.Array:
+def _column(refusals: Refusals, schema: RowSchema, place: int, values: Sequence[Any]) -> pa.Array:
     column = schema.columns[place]
-    try:
-        return to_array(values, column, in_key=column.name in schema.key)
-    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-        where = f" (key {_key(rows[error.index], schema)})" if isinstance(error, UnholdableError) else ""
-        raise TerminalError(
-            f"column {column.name!r} holds what {column.type.name} cannot carry: {error}{where}",
-            cure="Mend the value at the source, or leave the column out or cast it in a query",
-        ) from error
-
-
-def _key(row: Row, schema: RowSchema) -> str:
-    return ", ".join(str(row[schema.names.index(name)]) for name in schema.key)
+    in_key = column.name in schema.key
+    return refusals.column(column, lambda start, end: to_array(values[start:end], column, in_key=in_key))

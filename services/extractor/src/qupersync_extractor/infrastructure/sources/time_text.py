@@ -1,6 +1,7 @@
 """Dates and times as PostgreSQL and Redshift write them (DateStyle ISO), parsed into Arrow exactly.
 
-Arrow parses whole columns of ordinary values; where it stumbles (years over 9999, BC), each value is parsed here.
+Arrow parses whole columns of ordinary values; where it stumbles (years over 9999, BC, infinity), each value is parsed
+here.
 """
 
 import re
@@ -10,22 +11,18 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from qupersync_shared.contracts.infinity import INFINITE_DAYS, INFINITE_MICROSECONDS, INFINITE_TEXTS
+
 _SHAPE: Final = re.compile(
     r"(?P<year>\d{4,})-(?P<month>\d\d)-(?P<day>\d\d)"
     r"(?:[ T](?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)(?:\.(?P<fraction>\d{1,6}))?)?"
     r"(?P<zone>[+-]\d\d(?::?\d\d)?(?::?\d\d)?|Z)?(?P<bc> BC)?"
 )
 _DAY: Final = 86_400_000_000
-_INT64: Final = 1 << 63
-_INT32: Final = 1 << 31
 
 
 class UnholdableError(ValueError):
-    """The value at `index` is beyond what Arrow or PostgreSQL can hold."""
-
-    def __init__(self, index: int, reason: str) -> None:
-        super().__init__(reason)
-        self.index = index
+    """A value is beyond what Arrow can hold, or is none of its type."""
 
 
 def arrow(values: Sequence[Any] | pa.Array, kind: pa.DataType) -> pa.Array:
@@ -65,32 +62,36 @@ def times(values: Sequence[str | None] | pa.Array) -> pa.Array:
 
 def _each(values: Sequence[str | None] | pa.Array, parse: Callable[[str], int]) -> list[int | None]:
     parsed: list[int | None] = []
-    for index, value in enumerate(values.to_pylist() if isinstance(values, pa.Array) else values):
+    for value in values.to_pylist() if isinstance(values, pa.Array) else values:
         try:
             parsed.append(None if value is None else parse(value))
         except ValueError as error:
-            raise UnholdableError(index, str(error)) from error
+            raise UnholdableError(str(error)) from error
     return parsed
 
 
 def _microseconds(text: str, *, zone: bool) -> int:
+    if text in INFINITE_TEXTS:
+        return INFINITE_TEXTS[text] * INFINITE_MICROSECONDS
     match = _SHAPE.fullmatch(text)
     if match is None or bool(match["zone"]) is not zone:
         raise ValueError(f"{text!r} is not a timestamp that can travel")
     fraction = (match["fraction"] or "").ljust(6, "0")
     seconds = int(match["hour"] or 0) * 3600 + int(match["minute"] or 0) * 60 + int(match["second"] or 0)
     total = _civil(match) * _DAY + (seconds - _offset(match["zone"])) * 1_000_000 + int(fraction)
-    if not -_INT64 < total < _INT64:
+    if not -INFINITE_MICROSECONDS < total < INFINITE_MICROSECONDS:
         raise ValueError(f"{text!r} is beyond what 64 bits of microseconds hold")
     return total
 
 
 def _days(text: str) -> int:
+    if text in INFINITE_TEXTS:
+        return INFINITE_TEXTS[text] * INFINITE_DAYS
     match = _SHAPE.fullmatch(text)
     if match is None or match["hour"] or match["zone"]:
         raise ValueError(f"{text!r} is not a date that can travel")
     days = _civil(match)
-    if not -_INT32 < days < _INT32:
+    if not -INFINITE_DAYS < days < INFINITE_DAYS:
         raise ValueError(f"{text!r} is beyond what 32 bits of days hold")
     return days
 
@@ -98,7 +99,7 @@ def _days(text: str) -> int:
 def _of_day(text: str) -> int:
     total = _microseconds("1970-01-01 " + text, zone=False)
     if not 0 <= total < _DAY:
-        raise ValueError(f"{text!r} is not within a day: write 00:00:00")
+        raise ValueError(f"{text!r} is not within a day: it begins the next one")
     return total
 
 

@@ -130,7 +130,8 @@ class MemoryShadow:
         if self.live.name not in self._shadows.known:
             live = self._shadows.target.store.tables[self.live.target]
             self.store.tables[self.pipeline.target] = Table(key=live.key, types=dict(live.types))
-            self.store.pipelines[self.live.name] = PipelineStore(target=self.pipeline.target, made=True)
+            filled = self._shadows.target.store.pipelines[self.live.name].filled
+            self.store.pipelines[self.live.name] = PipelineStore(target=self.pipeline.target, made=True, filled=filled)
             self._shadows.known[self.live.name] = _Known(uuid7())
         known = self._shadows.known[self.live.name]
         return ShadowState(id=known.id, phase=known.phase, table=self.pipeline.target, lanes=self.pairs())

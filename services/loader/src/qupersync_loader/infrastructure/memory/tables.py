@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from qupersync_loader.domain.filled import FilledColumns
 from qupersync_loader.domain.watermark import Watermark
 from qupersync_shared.contracts.schema import RowSchema
 from qupersync_shared.kernel.positions import Key, Scalar, ScalarKind
@@ -73,6 +74,7 @@ class PipelineStore:
 
     target: str
     made: bool = False
+    filled: FilledColumns = field(default_factory=FilledColumns)
     log: int | None = None
     lanes: int | None = None
     watermarks: dict[int, Watermark] = field(default_factory=dict)

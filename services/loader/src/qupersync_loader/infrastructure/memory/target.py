@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from qupersync_loader.application.fitting import Fits, Refused, Widen, fit
 from qupersync_loader.application.ports import DueReread, Parked, PipelineState
+from qupersync_loader.domain.filled import FilledColumns, Place
 from qupersync_loader.domain.pipeline import DeletePolicy, SchemaPolicy, TargetPipeline
 from qupersync_loader.infrastructure.memory.store import MemoryStore
 from qupersync_loader.infrastructure.memory.tables import PipelineStore, Table, new_table
@@ -28,11 +29,17 @@ class MemorySession:
 
     def is_prepared(self, schema: RowSchema) -> bool:
         table = self._store.tables.get(self._pipeline.target)
-        known = self._pipeline.name in self._store.pipelines
-        return known and table is not None and all(_holds(table, column) for column in schema.columns)
+        known = self._store.pipelines.get(self._pipeline.name)
+        if known is None or table is None or not known.filled.columns.keys() >= {*schema.names}:
+            return False
+        return all(_holds(table, column) for column in schema.columns)
 
-    async def prepare(self, schema: RowSchema) -> None:
+    async def prepare(self, schema: RowSchema, at: Place) -> None:
         self._store.answer()
+        async with self._store.lock:
+            self._fit(schema, at)
+
+    def _fit(self, schema: RowSchema, at: Place) -> None:
         for name, other in self._store.pipelines.items():
             if other.target == self._pipeline.target and name != self._pipeline.name:
                 raise SchemaRefusedError(f"{self._pipeline.target} belongs to pipeline {name}")
@@ -40,21 +47,22 @@ class MemorySession:
         table = self._store.tables.get(self._pipeline.target)
         if (table is None and known.made) or known.target != self._pipeline.target:
             known.watermarks.clear()
+        if known.target != self._pipeline.target:
+            known.filled = FilledColumns()
         known.target, known.made = self._pipeline.target, True
         if table is None:
             self._store.tables[self._pipeline.target] = new_table(schema)
+            known.filled = FilledColumns().fitting(schema.names, at=at, present=())
             return
-        changes: dict[str, str] = {}
-        for column in schema.columns:
-            held = table.types.get(column.name)
-            fitting = Widen(column.type.postgres) if held is None else fit(held, column.type)
-            if isinstance(fitting, Refused):
-                raise SchemaRefusedError(f"column {column.name!r} is {held}, the source's is {column.type.name}")
-            if isinstance(fitting, Widen):
-                changes[column.name] = fitting.to
-        if changes and self._pipeline.schema_policy is SchemaPolicy.FREEZE:
+        filled = known.filled.fitting(schema.names, at=at, present=table.types)
+        changes = _changes(table, schema, known.filled)
+        frozen = self._pipeline.schema_policy is SchemaPolicy.FREEZE
+        if frozen and filled.gone - known.filled.gone:
+            raise SchemaRefusedError(f"the source has dropped columns: {sorted(filled.gone)}")
+        if frozen and changes:
             raise SchemaRefusedError(f"{self._pipeline.target} would need: {changes}")
         table.types.update(changes)
+        known.filled = filled
 
     @asynccontextmanager
     async def work(self, lane: Lane) -> AsyncIterator[MemoryWork]:
@@ -63,6 +71,22 @@ class MemorySession:
             yield work
         finally:
             work.release()
+
+
+def _changes(table: Table, schema: RowSchema, known: FilledColumns) -> dict[str, str]:
+    """Columns that are to have other types, or to be made; SchemaRefusedError where that would mean another content."""
+    changes: dict[str, str] = {}
+    for column in schema.columns:
+        held = table.types.get(column.name)
+        fitting = Widen(column.type.postgres) if held is None else fit(held, column.type)
+        if isinstance(fitting, Widen):
+            changes[column.name] = fitting.to
+        if isinstance(fitting, Refused):
+            vacant = all(row.values.get(column.name) is None for row in table.rows.values())
+            if column.name not in known.gone or column.name in schema.key or not vacant:
+                raise SchemaRefusedError(f"column {column.name!r} is {held}, the source's is {column.type.name}")
+            changes[column.name] = column.type.postgres
+    return changes
 
 
 def _holds(table: Table, column: Column) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from qupersync_loader.application.content import Batch
-from qupersync_loader.application.ports import Applied, DeadLetter, LaneState, Letters
+from qupersync_loader.application.ports import Applied, DeadLetter, LaneState, Letters, NotPreparedError
 from qupersync_loader.domain.pipeline import DeletePolicy, OnBadRow, TargetPipeline
 from qupersync_loader.domain.watermark import SnapshotSeen, Watermark
 from qupersync_loader.infrastructure.memory.store import MemoryStore
@@ -22,6 +22,7 @@ from qupersync_loader.infrastructure.memory.tables import (
     new_table,
 )
 from qupersync_shared.contracts.envelope import BatchEnvelope
+from qupersync_shared.contracts.infinity import plain_row
 from qupersync_shared.contracts.schema import GONE_COLUMN, SLOT_COLUMN
 from qupersync_shared.contracts.slots import lane_of_slot
 from qupersync_shared.kernel.errors import EventRefusedError, RowsRefusedError
@@ -40,6 +41,7 @@ class MemoryWork:
         self._locked = False
         self._own = PipelineStore(target=pipeline.target)
         self._table: Table | None = None
+        self._emptied: tuple[str, ...] = ()
 
     async def look(self) -> LaneState:
         self._store.answer()
@@ -79,8 +81,11 @@ class MemoryWork:
         batch = self._batch
         if batch is None:
             raise RuntimeError("nothing was staged")
+        self._emptied = self._own.filled.to_empty(batch.schema.names, at=batch.place)
+        if not self._own.filled.gone.issuperset(self._emptied):
+            raise NotPreparedError
         self._table = self._table or new_table(batch.schema)
-        rows = [(batch.key(i), values) for i, values in enumerate(batch.rows.to_pylist())]
+        rows = [(batch.key(i), plain_row(batch.rows, i)) for i in range(batch.count)]
         keys = [key for key, _ in rows]
         if len(set(keys)) != len(keys):
             raise EventRefusedError(f"event {batch.envelope.sequence} of lane {batch.envelope.lane} holds a key twice")
@@ -102,8 +107,9 @@ class MemoryWork:
         known = table.rows.get(key)
         slot = values[SLOT_COLUMN]
         content = {name: values.get(name) for name in batch.schema.names}
-        merged = {**(known.values if known is not None else {}), **content}
-        if known is not None and not known.deleted and known.slot == slot and known.values == merged:
+        merged = {**(known.values if known is not None else {}), **content, **dict.fromkeys(self._emptied)}
+        same = known is not None and all(known.values.get(name) == value for name, value in merged.items())
+        if known is not None and same and not known.deleted and known.slot == slot:
             return 0
         table.rows[key] = StoredRow(
             key=key, values=merged, slot=slot, sequence=batch.envelope.sequence, version=self._store.tick()

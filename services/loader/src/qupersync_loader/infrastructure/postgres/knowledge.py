@@ -20,15 +20,18 @@ class Knowledge:
         self._monotonic = monotonic
         self._fitted: dict[tuple[TargetPipeline, str], float] = {}
         self._marked: dict[str, bool] = {}
-        self._statements: dict[tuple[str, str, str, str, bool], Statements] = {}
+        self._statements: dict[tuple[str, str, str, str, bool, tuple[str, ...]], Statements] = {}
 
-    def statements(self, pipeline: TargetPipeline, schema: RowSchema) -> Statements:
+    def statements(self, pipeline: TargetPipeline, schema: RowSchema, emptied: tuple[str, ...] = ()) -> Statements:
+        """`emptied`: columns that rows of this schema have NULL in."""
         marks = self._marked.get(pipeline.target, False)
-        key = (pipeline.schema, pipeline.table, schema.fingerprint, pipeline.deletes.value, marks)
+        key = (pipeline.schema, pipeline.table, schema.fingerprint, pipeline.deletes.value, marks, emptied)
         if key not in self._statements:
             if len(self._statements) >= _TEXTS_MAX:
                 self._statements.clear()
-            self._statements[key] = Statements(pipeline.schema, pipeline.table, schema, pipeline.deletes, marks)
+            self._statements[key] = Statements(
+                pipeline.schema, pipeline.table, schema, pipeline.deletes, marks, emptied
+            )
         return self._statements[key]
 
     def fits(self, pipeline: TargetPipeline, schema: RowSchema) -> bool:

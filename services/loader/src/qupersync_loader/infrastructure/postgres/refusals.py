@@ -8,9 +8,9 @@ from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
-import pyarrow as pa
 
 from qupersync_loader.application.content import Batch
+from qupersync_shared.contracts.infinity import plain
 from qupersync_shared.contracts.schema import SLOT_COLUMN
 from qupersync_shared.contracts.types import Kind
 from qupersync_shared.kernel.positions import Key
@@ -84,7 +84,7 @@ def refused_row(batch: Batch, refusal: Refusal) -> RefusedRow:
     """The row with its values in a form that jsonb takes."""
     content = {}
     for column in batch.schema.columns:
-        value = _value(batch.rows.column(column.name)[refusal.index])
+        value = plain(batch.rows.column(column.name)[refusal.index])
         if column.type.kind is Kind.UUID and value is not None:
             value = UUID(bytes=value)
         content[column.name] = _plain(value)
@@ -94,14 +94,6 @@ def refused_row(batch: Batch, refusal: Refusal) -> RefusedRow:
         content=content,
         reason=refusal.reason,
     )
-
-
-def _value(scalar: pa.Scalar) -> Any:
-    """As Python has it, else as Arrow writes it: a date that PostgreSQL refuses may be beyond Python too."""
-    try:
-        return scalar.as_py()
-    except (OverflowError, ValueError):
-        return str(scalar.cast(pa.string()))
 
 
 def _plain(value: Any) -> Any:  # noqa: PLR0911  # one line a type

@@ -8,6 +8,7 @@ import asyncpg
 import pyarrow as pa
 from pgpq import ArrowToPostgresBinaryEncoder
 
+from qupersync_loader.infrastructure.postgres.infinity import with_infinity
 from qupersync_loader.infrastructure.postgres.statements import Statements
 
 TABLES_MAX: Final = 16  # every commit empties all of them
@@ -37,6 +38,7 @@ class StagingTables:
 
 def encode(rows: pa.RecordBatch) -> bytes:
     """The rows in COPY's binary form; ValueError for values it cannot carry. Takes milliseconds: use a thread."""
+    rows = with_infinity(rows)
     try:
         encoder = ArrowToPostgresBinaryEncoder(rows.schema)
         body: bytes = encoder.write_header() + encoder.write_batch(rows) + encoder.finish()

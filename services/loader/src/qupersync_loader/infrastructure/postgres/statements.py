@@ -31,6 +31,7 @@ class Statements:
 
     Of the upsert: $1 the sequence; $2 and $3, where staged rows are taken in part, the first and last tid as text.
     `marks`: the table has `_qs_deleted_at`, though rows are not marked any more; whatever returns loses its mark.
+    `emptied`: columns that the source had once, and that are NULL in every row it still speaks of.
     """
 
     schema_name: str
@@ -38,6 +39,7 @@ class Statements:
     schema: RowSchema
     deletes: DeletePolicy
     marks: bool = False
+    emptied: tuple[str, ...] = ()
 
     # ------------------------------------------------------------------------------------------------ staging
 
@@ -78,11 +80,11 @@ class Statements:
         return self._upsert(" AND s.ctid BETWEEN $2::text::tid AND $3::text::tid")
 
     def _upsert(self, part: str) -> str:
-        names = self.schema.names
-        values = [self._value(column) for column in self.schema.columns]
+        names = [*self.schema.names, *self.emptied]
+        values = [*(self._value(column) for column in self.schema.columns), *("NULL" for _ in self.emptied)]
         insert = f"{listed(names)}, {SLOT}, {SEQUENCE}, {SYNCED_AT}"
         others = [column for column in self.schema.columns if column.name not in self.schema.key]
-        written = [*(column.name for column in others), SLOT, SEQUENCE, SYNCED_AT]
+        written = [*(column.name for column in others), *self.emptied, SLOT, SEQUENCE, SYNCED_AT]
         sets = [f"{quote(name)} = excluded.{quote(name)}" for name in written]
         old = [*(exact("t", column) for column in others), f"t.{SLOT}"]
         new = [*(exact("excluded", column) for column in others), f"excluded.{SLOT}"]
@@ -90,12 +92,13 @@ class Statements:
             sets.append(f"{DELETED_AT} = NULL")
             old.append(f"t.{DELETED_AT}")
             new.append("NULL")
+        left = "".join(f" OR t.{quote(name)} IS NOT NULL" for name in self.emptied)
         return (
             f"INSERT INTO {self._table} AS t ({insert}) "  # noqa: S608  # quoted
             f"SELECT {', '.join(values)}, s.{SLOT}, $1::bigint, now() FROM {self._stage} AS s "
             f"WHERE s.{GONE} IS NOT TRUE{part} "
             f"ON CONFLICT ({listed(self.schema.key)}) DO UPDATE SET {', '.join(sets)} "
-            f"WHERE ({', '.join(old)}) IS DISTINCT FROM ({', '.join(new)})"
+            f"WHERE ({', '.join(old)}) IS DISTINCT FROM ({', '.join(new)}){left}"
         )
 
     def _value(self, column: Column) -> str:

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from qupersync_loader.application.ports import DueReread, Parked, PipelineState
+from qupersync_loader.domain.filled import Place
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_loader.infrastructure.postgres.knowledge import Knowledge
 from qupersync_loader.infrastructure.postgres.sql import statement
@@ -44,11 +45,11 @@ class PostgresSession:
         known = self._knowledge.statements(self._pipeline, schema) in self._staging
         return known and self._knowledge.fits(self._pipeline, schema)
 
-    async def prepare(self, schema: RowSchema) -> None:
+    async def prepare(self, schema: RowSchema, at: Place) -> None:
         with translated():
             if not self._knowledge.fits(self._pipeline, schema):
                 async with self._transaction():
-                    marks = await TargetTable(await raw_connection(self._connection), self._pipeline).fit(schema)
+                    marks = await TargetTable(await raw_connection(self._connection), self._pipeline).fit(schema, at)
                     await self._connection.commit()
                 self._knowledge.saw_fit(self._pipeline, schema, marks=marks)
             async with self._transaction():

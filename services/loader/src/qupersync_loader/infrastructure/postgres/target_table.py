@@ -1,21 +1,28 @@
-"""Makes a target table fit the events of a schema: creates it, adds and widens columns, or says why it may not."""
+"""Makes a target table fit the events of a schema: creates it, adds and widens columns, or says why it may not.
 
-from collections.abc import Sequence
+Locks are taken in the order in which events take them: the pipeline's row, then the table.
+"""
+
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import asyncpg
 
 from qupersync_loader.application.fitting import Refused, Widen, fit
+from qupersync_loader.domain.filled import AFTER_ALL, FilledColumns, Place
 from qupersync_loader.domain.pipeline import Adopt, DeletePolicy, SchemaPolicy, TargetPipeline
 from qupersync_loader.infrastructure.postgres.adoption import compute_slots
+from qupersync_loader.infrastructure.postgres.filled import decode_filled, encode_filled
 from qupersync_loader.infrastructure.postgres.names import DELETED_AT, SEQUENCE, SLOT, SYNCED_AT, quote, quote_table
 from qupersync_loader.infrastructure.postgres.sql import statement
-from qupersync_shared.contracts.schema import RowSchema
-from qupersync_shared.kernel.errors import SchemaRefusedError
+from qupersync_shared.contracts.schema import Column, RowSchema
+from qupersync_shared.kernel.errors import SchemaRefusedError, TransientError
 from qupersync_shared.runtime.logs import get_logger
 
 DDL_SECONDS: Final = 1800.0
+_STATEMENT_CHARACTERS: Final = 1000
 _TABLE_KINDS: Final = frozenset({"r", "p"})
 _OWN_TYPES: Final = {
     SYNCED_AT: "timestamp with time zone",
@@ -53,8 +60,8 @@ class TargetTable:
         self._pipeline = pipeline
         self._name = quote_table(pipeline.schema, pipeline.table)
 
-    async def fit(self, schema: RowSchema) -> bool:
-        """Whether the table, which fits now, has `_qs_deleted_at`, be it from an earlier policy.
+    async def fit(self, schema: RowSchema, at: Place) -> bool:
+        """Whether the table, which now fits the event at this place, has `_qs_deleted_at`, of whatever policy.
 
         SchemaRefusedError, with the cure, if it cannot or may not be made to fit.
         """
@@ -64,13 +71,14 @@ class TargetTable:
         found = await self._driver.fetchrow(statement("relation"), self._pipeline.schema, self._pipeline.table)
         marks = self._pipeline.deletes is DeletePolicy.SOFT
         if found is None:
+            await self._remember(FilledColumns().fitting(schema.names, at=at, present=()))
             await self._create(schema)
             if made:
                 await self._forget_watermarks("the target table was missing and is made anew")
         elif found["kind"] not in _TABLE_KINDS:
             raise SchemaRefusedError(f"{self._pipeline.target} is not a table", cure="Name another table in `into`")
         else:
-            marks = DELETED_AT in await self._alter(found["oid"], schema) or marks
+            marks = DELETED_AT in await self._alter(found["oid"], schema, at) or marks
         await self._driver.execute(statement("made"), self._pipeline.group, self._pipeline.name)
         return marks
 
@@ -124,10 +132,12 @@ class TargetTable:
 
     # ----------------------------------------------------------------------------------------------- changing
 
-    async def _alter(self, oid: int, schema: RowSchema) -> frozenset[str]:
+    async def _alter(self, oid: int, schema: RowSchema, at: Place) -> frozenset[str]:
         """The names of the columns that the table had."""
         columns = {row["name"]: _Found(**dict(row)) for row in await self._driver.fetch(statement("columns"), oid)}
-        await self._check_key(oid, schema, columns)
+        known = await self._remembered()
+        filled = known.fitting(schema.names, at=at, present=_fillable(columns))
+        await self._check_key(oid, schema, columns, filled)
         foreign = SLOT not in columns and await self._driver.fetchval(f"SELECT EXISTS (SELECT FROM {self._name})")  # noqa: S608  # quoted
         if foreign and self._pipeline.adopt is None:
             raise SchemaRefusedError(
@@ -135,21 +145,42 @@ class TargetTable:
                 cure="Write `adopt: keep` (they stay) or `adopt: replace` (snapshots remove what the source lacks), "
                 "or empty the table",
             )
-        changes = self._changes(schema, columns)
+        self._check_emptied(columns, known, filled)
+        vacant = await self._vacant(schema, columns, known)
+        changes = self._changes(schema, columns, vacant)
         if changes:
             self._allow(changes)
+        await self._remember(filled)
+        if changes:
+            await self._keep_vacant(vacant)
             await self._execute(f"ALTER TABLE {self._name} {', '.join(changes)}")
             _log.info("target_table_changed", pipeline=self._pipeline.name, changes=changes)
         if foreign and self._pipeline.adopt is Adopt.REPLACE:
             await compute_slots(self._driver, self._pipeline, schema)
         return frozenset(columns)
 
-    async def _check_key(self, oid: int, schema: RowSchema, columns: dict[str, _Found]) -> None:
+    async def would_change(self, oid: int, schema: RowSchema) -> list[str]:
+        """The clauses of the ALTER TABLE that `fit` would run now; SchemaRefusedError as it would. Changes nothing."""
+        columns = {row["name"]: _Found(**dict(row)) for row in await self._driver.fetch(statement("columns"), oid)}
+        known = await self._remembered()
+        filled = known.fitting(schema.names, at=AFTER_ALL, present=_fillable(columns))
+        await self._check_key(oid, schema, columns, filled)
+        self._check_emptied(columns, known, filled)
+        changes = self._changes(schema, columns, await self._vacant(schema, columns, known))
+        if changes:
+            self._allow(changes)
+        return changes
+
+    async def _check_key(self, oid: int, schema: RowSchema, columns: dict[str, _Found], filled: FilledColumns) -> None:
         missing = [name for name in schema.key if name not in columns]
         if missing:
+            cure = "Add it with a unique index over the key, or let qupersync make the table"
+            dropped = sorted(filled.gone)
+            if len(dropped) == 1:
+                renaming = f"RENAME COLUMN {quote(dropped[0])} TO {quote(missing[0])}"
+                cure = f"If the source has renamed it: ALTER TABLE {self._name} {renaming}. Else: {cure.lower()}"
             raise SchemaRefusedError(
-                f"{self._pipeline.target} has no column {missing[0]!r}, which is part of the key",
-                cure="Add it with a unique index over the key, or let qupersync make the table",
+                f"{self._pipeline.target} has no column {missing[0]!r}, which is part of the key", cure=cure
             )
         blurred = [name for name in schema.key if columns[name].nondeterministic]
         if blurred:
@@ -160,12 +191,14 @@ class TargetTable:
         unique = [row["columns"] for row in await self._driver.fetch(statement("unique_keys"), oid)]
         if not any(sorted(index) == sorted(schema.key) for index in unique):
             key = ", ".join(quote(name) for name in schema.key)
+            other = await self._driver.fetchval(statement("primary_key"), oid)
+            instead = "" if other is None else f"DROP CONSTRAINT {quote(other)}, "
             raise SchemaRefusedError(
                 f"{self._pipeline.target} has no unique index over the key ({', '.join(schema.key)})",
-                cure=f"ALTER TABLE {self._name} ADD PRIMARY KEY ({key})",
+                cure=f"ALTER TABLE {self._name} {instead}ADD PRIMARY KEY ({key})",
             )
 
-    def _changes(self, schema: RowSchema, columns: dict[str, _Found]) -> list[str]:
+    def _changes(self, schema: RowSchema, columns: dict[str, _Found], vacant: Collection[str]) -> list[str]:
         """The clauses of an ALTER TABLE that make the table fit."""
         changes = []
         for column in schema.columns:
@@ -187,13 +220,20 @@ class TargetTable:
                 case Widen(to=wider):
                     collation = ' COLLATE "C"' if column.name in schema.key and column.type.is_text else ""
                     changes.append(f"ALTER COLUMN {quote(column.name)} TYPE {wider}{collation}")
+                case Refused() if column.name in vacant:
+                    kind = column.type.postgres
+                    changes.append(f"ALTER COLUMN {quote(column.name)} TYPE {kind} USING NULL::{kind}")
                 case Refused():
-                    raise SchemaRefusedError(
-                        f"column {column.name!r} of {self._pipeline.target} is {found.type}, "
-                        f"the source's is {column.type.name}",
-                        cure=f"Cast it in a query, or ALTER COLUMN {quote(column.name)} TYPE {column.type.postgres}",
-                    )
+                    raise self._unlike(found, column)
         return changes + self._own_changes(columns) + self._abandoned(schema, columns)
+
+    def _unlike(self, found: _Found, column: Column) -> SchemaRefusedError:
+        name, kind = quote(column.name), column.type.postgres
+        return SchemaRefusedError(
+            f"column {column.name!r} of {self._pipeline.target} is {found.type}, the source's is {column.type.name}",
+            cure=f"Cast it in a query, or ALTER TABLE {self._name} ALTER COLUMN {name} TYPE {kind} USING …, "
+            "or rename it there",
+        )
 
     def _own_changes(self, columns: dict[str, _Found]) -> list[str]:
         changes = []
@@ -217,6 +257,59 @@ class TargetTable:
             if column.not_null and not column.has_default and not column.generated
         ]
 
+    # ------------------------------------------------------------------------------------------------- dropped
+
+    async def _remembered(self) -> FilledColumns:
+        found = await self._driver.fetchval(statement("filled"), self._pipeline.group, self._pipeline.name)
+        if found is None:  # looked at before anything was loaded
+            return FilledColumns()
+        return decode_filled(found)
+
+    async def _remember(self, filled: FilledColumns) -> None:
+        """Before the table is changed: an event holds the pipeline's row when it comes to the table."""
+        names = (self._pipeline.group, self._pipeline.name)
+        await self._driver.execute(statement("remember_filled"), *names, encode_filled(filled))
+
+    def _check_emptied(self, columns: dict[str, _Found], known: FilledColumns, filled: FilledColumns) -> None:
+        """SchemaRefusedError where a column that the source has dropped cannot or may not be NULL from now on."""
+        for name in sorted(filled.gone):
+            dropped = f"the source has dropped column {name!r}"
+            if columns[name].not_null:
+                raise SchemaRefusedError(
+                    f"{dropped}, which is NOT NULL in {self._pipeline.target}",
+                    cure=f"ALTER TABLE {self._name} ALTER COLUMN {quote(name)} DROP NOT NULL: it stays, and is NULL "
+                    f"from then on; or DROP COLUMN {quote(name)}",
+                )
+            if self._pipeline.schema_policy is SchemaPolicy.FREEZE and name not in known.gone:
+                raise SchemaRefusedError(
+                    f"{dropped}, and its values in {self._pipeline.target} would be lost",
+                    cure=f"`schema: freeze` forbids it: ALTER TABLE {self._name} DROP COLUMN {quote(name)}, or write "
+                    "`schema: evolve`, which keeps the column and empties it",
+                )
+
+    async def _vacant(self, schema: RowSchema, columns: dict[str, _Found], known: FilledColumns) -> list[str]:
+        """Columns that the source dropped before, has again as something else, and that hold nothing any more."""
+        other = [
+            column.name
+            for column in schema.columns
+            if column.name in known.gone and column.name not in schema.key and column.name in columns
+            if isinstance(fit(columns[column.name].type, column.type), Refused)
+        ]
+        return [name for name in other if not await self._holds_values(name)]
+
+    async def _keep_vacant(self, names: Sequence[str]) -> None:
+        """Nobody writes into these columns until the transaction ends; TransientError where somebody has."""
+        if not names:
+            return
+        await self._execute(f"LOCK TABLE {self._name} IN ACCESS EXCLUSIVE MODE")
+        for name in names:
+            if await self._holds_values(name):
+                raise TransientError(f"column {name!r} of {self._pipeline.target} was written to at this very moment")
+
+    async def _holds_values(self, name: str) -> bool:
+        asked = f"SELECT EXISTS (SELECT FROM {self._name} WHERE {quote(name)} IS NOT NULL)"  # noqa: S608  # quoted
+        return bool(await self._driver.fetchval(asked, timeout=DDL_SECONDS))
+
     def _allow(self, changes: Sequence[str]) -> None:
         if self._pipeline.schema_policy is SchemaPolicy.FREEZE:
             raise SchemaRefusedError(
@@ -231,10 +324,22 @@ class TargetTable:
             if isinstance(error, asyncpg.InsufficientPrivilegeError):
                 raise
             raise SchemaRefusedError(
-                f"{self._pipeline.target} cannot be changed: {error}", cure=f"The statement was: {sql}"
+                f"{self._pipeline.target} cannot be changed: {error}",
+                cure=f"The statement was: {textwrap.shorten(sql, _STATEMENT_CHARACTERS)}",
+            ) from error
+        except asyncpg.ProgramLimitExceededError as error:
+            raise SchemaRefusedError(
+                f"{self._pipeline.target} cannot be changed: {error}",
+                cure="PostgreSQL takes 1,600 columns, three of them qupersync's, and counts dropped ones until the "
+                "table is made anew: choose fewer in a query",
             ) from error
         except asyncpg.ObjectNotInPrerequisiteStateError as error:
             raise SchemaRefusedError(f"{self._pipeline.target} cannot be changed: {error}") from error
+
+
+def _fillable(columns: Mapping[str, _Found]) -> list[str]:
+    """The columns that events can have filled."""
+    return [column.name for column in columns.values() if not column.generated]
 
 
 def _declared(schema: RowSchema, name: str) -> str:

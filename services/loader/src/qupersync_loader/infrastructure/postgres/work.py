@@ -12,9 +12,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from qupersync_loader.application.content import Batch, without_nul_bytes
-from qupersync_loader.application.ports import Applied, DeadLetter, LaneState, Letters
+from qupersync_loader.application.ports import Applied, DeadLetter, LaneState, Letters, NotPreparedError
+from qupersync_loader.domain.filled import FilledColumns
 from qupersync_loader.domain.pipeline import NulBytes, OnBadRow, TargetPipeline
 from qupersync_loader.domain.watermark import SnapshotSeen, Watermark
+from qupersync_loader.infrastructure.postgres.filled import decode_filled
 from qupersync_loader.infrastructure.postgres.knowledge import Knowledge
 from qupersync_loader.infrastructure.postgres.letters import settle_letters
 from qupersync_loader.infrastructure.postgres.names import ROW, quote_table
@@ -58,6 +60,8 @@ class PostgresWork:
         self._touched: list[int] = []
         self._altered = 0
         self._log: tuple[int | None, int | None] = (None, None)
+        self._filled = FilledColumns()
+        self._emptied: tuple[str, ...] = ()
 
     async def look(self) -> LaneState:
         found = await self._connection.execute(
@@ -115,7 +119,7 @@ class PostgresWork:
 
     @property
     def _statements(self) -> Statements:
-        return self._knowledge.statements(self._pipeline, self._known_batch.schema)
+        return self._knowledge.statements(self._pipeline, self._known_batch.schema, self._emptied)
 
     @property
     def _known_batch(self) -> Batch:
@@ -132,6 +136,8 @@ class PostgresWork:
         pipeline = await driver.fetchrow(statement(which), *names)
         row = await driver.fetchrow(statement("lock_watermark"), *names, self._lane)
         self._log = (pipeline["log"], pipeline["lanes"]) if pipeline is not None else (None, None)
+        # Under the lock: before an event fills a column that nothing was known of, this row says so.
+        self._filled = decode_filled(pipeline["filled"]) if pipeline is not None else FilledColumns()
         return LaneState(
             log=Log(self._log[0]) if self._log[0] is not None else None,
             lanes=self._log[1],
@@ -143,6 +149,11 @@ class PostgresWork:
 
     async def apply(self) -> Applied:
         batch = self._known_batch
+        self._emptied = self._filled.to_empty(batch.schema.names, at=batch.place)
+        if not self._filled.gone.issuperset(self._emptied):
+            # They came, and went again, since the table was last looked at for this schema.
+            self._knowledge.forget(self._pipeline)
+            raise NotPreparedError
         driver = await raw_connection(self._connection)
         await driver.execute(_SETTINGS)
         removed = await self._remove(driver, batch)

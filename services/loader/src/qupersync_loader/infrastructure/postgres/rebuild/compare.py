@@ -10,7 +10,7 @@ from qupersync_loader.application.shadows import Comparison, LaneDifference
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_loader.infrastructure.postgres.names import DELETED_AT, quote_table
 from qupersync_loader.infrastructure.postgres.quarantine import columns
-from qupersync_loader.infrastructure.postgres.rebuild.obstacles import relation
+from qupersync_loader.infrastructure.postgres.rebuild.obstacles import filled_columns, relation
 from qupersync_loader.infrastructure.postgres.rebuild.refused import excepted_keys
 from qupersync_loader.infrastructure.postgres.rebuild.rows import RowStatements, TableRows
 from qupersync_loader.infrastructure.postgres.sql import statement
@@ -79,12 +79,14 @@ async def row_statements(
 ) -> RowStatements:
     """The statements over both tables as they are now: columns that only later events bring are in neither."""
     names = await _column_names(driver, live) & await _column_names(driver, shadow)
+    filled = await filled_columns(driver, live)
     return RowStatements(
         pipeline=live,
         schema=replace(schema, columns=tuple(column for column in schema.columns if column.name in names)),
         live=await _table(driver, live),
         shadow=await _table(driver, shadow),
         excepts=excepts,
+        emptied=tuple(sorted((names & filled) - {*schema.names})),
     )
 
 

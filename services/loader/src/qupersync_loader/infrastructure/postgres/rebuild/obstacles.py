@@ -7,6 +7,7 @@ import asyncpg
 
 from qupersync_loader.application.shadows import Obstacle
 from qupersync_loader.domain.pipeline import DeletePolicy, TargetPipeline
+from qupersync_loader.infrastructure.postgres.filled import decode_filled
 from qupersync_loader.infrastructure.postgres.names import DELETED_AT, SEQUENCE, SLOT, SYNCED_AT, quote, quote_table
 from qupersync_loader.infrastructure.postgres.sql import statement
 from qupersync_shared.contracts.schema import RowSchema
@@ -76,6 +77,7 @@ async def catalogue_obstacles(driver: asyncpg.Connection, live: TargetPipeline) 
 async def content_obstacles(driver: asyncpg.Connection, live: TargetPipeline, schema: RowSchema) -> list[Obstacle]:
     """What stands in the live table and did not come from the source; reads the table once."""
     columns = await driver.fetch(statement("table_defaults"), await relation(driver, live))
+    filled = await filled_columns(driver, live)
     table = quote_table(live.schema, live.table)
     names = {row["name"] for row in columns}
     checks = {}
@@ -83,7 +85,9 @@ async def content_obstacles(driver: asyncpg.Connection, live: TargetPipeline, sc
         checks[f"{live.target}: rows that had been there before the pipeline (`adopt: keep`)"] = f"t.{SLOT} IS NULL"
     for row in columns:
         name = row["name"]
-        if name not in schema.names and name not in _OWN and not row["generated"]:
+        # What the source has dropped since, the shadow has as the live table has it: by the same events.
+        strange = name not in schema.names and name not in filled
+        if strange and name not in _OWN and not row["generated"]:
             checks[f"{live.target}: column {name!r} holds what the source does not fill"] = _strange(row)
     if not checks:
         return []
@@ -94,6 +98,12 @@ async def content_obstacles(driver: asyncpg.Connection, live: TargetPipeline, sc
         for what, answer in zip(checks, answers, strict=True)
         if answer
     ]
+
+
+async def filled_columns(driver: asyncpg.Connection, live: TargetPipeline) -> frozenset[str]:
+    """The columns of a pipeline's table that its events have filled, dropped ones included."""
+    found = await driver.fetchval(statement("filled"), live.group, live.name)
+    return frozenset() if found is None else frozenset(decode_filled(found).columns)
 
 
 async def relation(driver: asyncpg.Connection, pipeline: TargetPipeline) -> int:

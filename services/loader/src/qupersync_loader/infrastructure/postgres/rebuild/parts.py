@@ -7,7 +7,7 @@ from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_loader.infrastructure.postgres.names import quote, quote_table
 from qupersync_loader.infrastructure.postgres.rebuild.naming import part_name
 from qupersync_loader.infrastructure.postgres.rebuild.portrait import Piece
-from qupersync_shared.kernel.errors import SchemaRefusedError
+from qupersync_shared.kernel.errors import SchemaRefusedError, TransientError
 
 # What these are on is made, or gets its own name, under the live table's name alone.
 LATE_COMMENTS: Final = frozenset({"CONSTRAINT", "POLICY", "TRIGGER"})
@@ -192,7 +192,11 @@ class Parts:
 
     def column(self, live: Piece, shadow: Piece | None) -> list[str]:
         """Makes a column be as the live table's; SchemaRefusedError where that would mean another content."""
-        if shadow is None or any(live.definition[key] != shadow.definition[key] for key in _GIVEN):
+        if shadow is None or live.definition["type"] != shadow.definition["type"]:
+            # The live table is made to fit an event before that is applied; the shadow comes to it with the same event.
+            refused = _unlike(live)
+            raise TransientError(refused.message, cure=refused.cure)
+        if any(live.definition[key] != shadow.definition[key] for key in _GIVEN):
             raise _unlike(live)
         mine, theirs, name = shadow.definition, live.definition, quote(live.name)
         changes = []

@@ -43,7 +43,9 @@ class Registry:
         """A rebuild with a registered shadow, whose table was made in the same transaction."""
         id_ = uuid7()
         shadow = self._shadow
-        await driver.execute(statement("register_shadow"), shadow.group, shadow.name, shadow.schema, shadow.table)
+        await driver.execute(
+            statement("register_shadow"), shadow.group, shadow.name, shadow.schema, shadow.table, self._live.group
+        )
         await driver.execute(
             statement("rebuild_begin"),
             id_,

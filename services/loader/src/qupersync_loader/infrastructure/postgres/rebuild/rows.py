@@ -34,7 +34,8 @@ class TableRows:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowStatements:
     """What is asked of both tables for one schema. The excepted keys are one text array per key column, the first of
-    which is the parameter `keys_at`; none where there are no such keys.
+    which is the parameter `keys_at`; none where there are no such keys. `emptied`: columns that the source has dropped
+    and that only rows it does not speak of any more have values in; they are carried over, and not compared.
     """
 
     pipeline: TargetPipeline
@@ -42,6 +43,7 @@ class RowStatements:
     live: TableRows
     shadow: TableRows
     excepts: bool
+    emptied: tuple[str, ...] = ()
 
     # ---------------------------------------------------------------------------------------------- comparing
 
@@ -107,7 +109,7 @@ class RowStatements:
 
     def keep_excepted(self) -> str:
         """Takes rows of excepted keys over to the shadow, where it has none: what cannot be loaded stays as it was."""
-        names = (*self.schema.names, SLOT, SEQUENCE, SYNCED_AT)
+        names = (*self.schema.names, *self.emptied, SLOT, SEQUENCE, SYNCED_AT)
         return (
             f"INSERT INTO {self.shadow.name} ({listed(names)}) SELECT {listed(names, 't.')} FROM {self.live.name} AS t "  # noqa: S608  # quoted
             f"WHERE EXISTS (SELECT FROM {self._keys('k', 1)} WHERE {self._same_key('t', 'k')}) "
@@ -148,10 +150,9 @@ class RowStatements:
 
     def upsert(self, *, left_out: bool = False) -> str:
         """Writes what really differs; `left_out`: but for the excepted keys."""
-        names = (*self.schema.names, SLOT, SEQUENCE, SYNCED_AT)
-        values = [*(f"s.{quote(name)}" for name in (*self.schema.names, SLOT, SEQUENCE)), "now()"]
-        others = [c for c in self.schema.columns if c.name not in self.schema.key]
-        sets = [f"{quote(n)} = excluded.{quote(n)}" for n in (*(c.name for c in others), SLOT, SEQUENCE, SYNCED_AT)]
+        names = (*self.schema.names, *self.emptied, SLOT, SEQUENCE, SYNCED_AT)
+        values = [*(f"s.{quote(name)}" for name in names if name != SYNCED_AT), "now()"]
+        sets = [f"{quote(name)} = excluded.{quote(name)}" for name in names if name not in self.schema.key]
         sets += [f"{DELETED_AT} = NULL"] if self.live.marks else []
         return (
             f"INSERT INTO {self.live.name} ({listed(names)}) SELECT {', '.join(values)} FROM {self.shadow.name} AS s "  # noqa: S608  # quoted
@@ -183,7 +184,8 @@ class RowStatements:
         if self.live.marks:
             old.append(f"t.{DELETED_AT}")
             new.append("NULL::timestamptz")
-        return f"ROW({', '.join(old)}) IS DISTINCT FROM ROW({', '.join(new)})"
+        left = "".join(f" OR t.{n}::text IS DISTINCT FROM s.{n}::text" for n in map(quote, self.emptied))
+        return f"(ROW({', '.join(old)}) IS DISTINCT FROM ROW({', '.join(new)}){left})"
 
     @staticmethod
     def _unmarked(alias: str, table: TableRows) -> str:

@@ -1,8 +1,9 @@
--- What a source has said of a row once, and forgets: system views keep a few days.
+-- What a source has said once, and forgets: system views keep a few days. `used_at` says what goes first when a subject
+-- has more keys than it may.
 CREATE TABLE qupersync.remembered (
-    pipeline text NOT NULL,
-    key text NOT NULL,
+    subject text NOT NULL,
+    key text COLLATE "C" NOT NULL,
     facts jsonb NOT NULL CONSTRAINT remembered_facts_check CHECK (jsonb_typeof(facts) = 'object'),
-    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    CONSTRAINT remembered_pkey PRIMARY KEY (pipeline, key)
+    used_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT remembered_pkey PRIMARY KEY (subject, key)
 );

@@ -1,0 +1,1 @@
+"""Scores: a column that a model computes for each row, between a page's read and its drafting."""

@@ -1,0 +1,1 @@
+"""What the AWS interfaces say of a cluster, where credentials exist."""

@@ -1,0 +1,1 @@
+"""Digests of rows, computed by a source's own engine (contract: `row_digests`)."""

@@ -1,0 +1,27 @@
+"""Entities on their way into DuckDB: the tables they go to, and the Arrow table that a MERGE takes them from."""
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+from qupersync_extractor.application.entities import entity_columns
+from qupersync_extractor.domain.catalogue.entity import Entity
+from qupersync_extractor.infrastructure.duckdb_file import DuckDbFile
+from qupersync_extractor.infrastructure.warehouse.sql import statement
+
+
+def make_tables(file: DuckDbFile) -> None:
+    """Makes the warehouse's tables in the file, and the file itself, where they are missing."""
+    with file.writing("the warehouse") as connection:
+        connection.execute(statement("tables"))
+
+
+def staged(kind: type[Entity], entities: Iterable[Entity]) -> pa.Table:
+    """The source's columns of the entities, in their logical types."""
+    rows = list(entities)
+    return pa.table(
+        {
+            column.name: pa.array([getattr(row, column.name) for row in rows], column.type.arrow)
+            for column in entity_columns(kind)
+        }
+    )
