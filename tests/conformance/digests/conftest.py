@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 from tests.conformance.digests.values import TEXTS
-from tests.conformance.source.conftest import DuckDbHarness, Harness, MemoryHarness, RedshiftHarness
+from tests.conformance.source.conftest import (
+    DuckDbHarness,
+    Harness,
+    MemoryHarness,
+    RedshiftHarness,
+    redshift_options,
+)
 
 from qupersync_extractor.application.ports import KeyRange, ReadRequest
 from qupersync_extractor.application.verifying.ports import Compared, SourceDigests
@@ -16,6 +22,7 @@ from qupersync_extractor.domain.pipeline import Relation
 from qupersync_extractor.infrastructure.memory.digests import MemoryDigests
 from qupersync_extractor.infrastructure.sources.digests.duckdb import DuckDbDigests
 from qupersync_extractor.infrastructure.sources.digests.redshift import RedshiftDigests
+from qupersync_extractor.infrastructure.sources.redshift import RedshiftSource
 from qupersync_local.threaded import ThreadedStack
 from qupersync_shared.contracts.row_digests import digested_columns, row_digests
 from qupersync_shared.contracts.schema import RowSchema
@@ -72,6 +79,7 @@ async def sql_engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIte
 
 @asynccontextmanager
 async def _opened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Digesting]:
+    own: RedshiftSource | None = None
     match request.param:
         case "memory":
             made = Digesting(harness=MemoryHarness(), make=MemoryDigests)
@@ -79,6 +87,9 @@ async def _opened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
             made = Digesting(harness=DuckDbHarness(tmp_path / "warehouse.duckdb"), make=DuckDbDigests)
         case _:
             stack: ThreadedStack = request.getfixturevalue("local_stack")
-            made = Digesting(harness=RedshiftHarness(stack.stack.source), make=RedshiftDigests)
+            own = redshift = RedshiftSource(redshift_options(stack.stack.source))  # of its own, as in production
+            made = Digesting(harness=RedshiftHarness(stack.stack.source), make=lambda _: RedshiftDigests(redshift))
     yield made
     await made.harness.source.close()
+    if own is not None:
+        await own.close()

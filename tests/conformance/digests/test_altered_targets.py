@@ -55,6 +55,16 @@ async def test_wider_columns_that_hold_the_same_are_the_same(target: PostgresTar
     assert await digests(target) == row_digests(batch, digested_columns(SCHEMA))
 
 
+async def test_no_statement_looks_at_more_of_a_range_than_a_bound(
+    target: PostgresTargetHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A target that keeps everything may have any number of rows before the source's first key."""
+    await target.load(SCHEMA, [{"id": n} for n in range(30)])
+    monkeypatch.setattr("qupersync_loader.infrastructure.postgres.digests.RANGE_ROWS_MAX", 10)
+    async with target.digests.opened(target.pipeline, SCHEMA, digested_columns(SCHEMA)) as table:
+        assert (await table.sums(EVERYTHING)).rows == 10
+
+
 async def test_what_a_wider_column_holds_besides_is_seen(target: PostgresTargetHarness) -> None:
     rows = [{"id": n, "c3": "1.5000", "c0": 7} for n in range(4)]
     batch = await target.load(SCHEMA, rows)

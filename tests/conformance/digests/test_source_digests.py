@@ -1,5 +1,6 @@
 """Every engine computes the digests that the definition says, of every type, and cuts ranges where keys say."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -31,6 +32,16 @@ async def test_digests_of_every_type_are_those_of_the_definition(sql_engine: Dig
     expected = await sql_engine.reference(compared)
     assert [row.digest for row in told] == expected
     assert len(set(expected)) > len(expected) * 0.9  # those that only presence tells may be alike
+
+
+async def test_the_two_zeros_of_floats_are_one(engine: Digesting) -> None:
+    """A loader holds them to be equal, and rewrites no row for the sign."""
+    schema = schema_of(["real", "double"])
+    rows = [{"id": 0, "c0": "0", "c1": "0"}, {"id": 1, "c0": "-0.0", "c1": "-0.0"}]
+    compared = await engine.compared(schema, rows)
+    floats = replace(compared, columns=compared.columns[1:])
+    plus, minus = await engine.digests.rows(floats, WHOLE, limit=10)
+    assert plus.digest == minus.digest
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -77,6 +77,21 @@ async def test_contents_are_exact_column_by_column(target: TargetHarness) -> Non
     assert not found[encode_key(_id(10**9))].present
 
 
+@pytest.mark.parametrize("held", ["0", "-0.0"])
+async def test_the_two_zeros_of_floats_are_one(target: TargetHarness, held: str) -> None:
+    """A loader holds them to be equal, and rewrites no row for the sign: else nothing would ever mend it."""
+    schema = schema_of(["real", "double"])
+    await target.load(schema, [{"id": 1, "c0": held, "c1": held}])
+    columns = digested_columns(schema)
+    for source in (0.0, -0.0):
+        batch = pa.RecordBatch.from_pylist([{"id": 1, "c0": source, "c1": source}], schema=schema.arrow())
+        texts = [exact_texts(batch.column(one.column.name), one.column.type)[0] for one in columns]
+        async with target.digests.opened(target.pipeline, schema, columns) as table:
+            assert [row.digest for row in await table.digests(EVERYTHING, limit=10)] == row_digests(batch, columns)
+            (content,) = [content async for content in table.contents([_id(1)])]
+        assert content.columns == tuple(exact_digest(text, one) for text, one in zip(texts, columns, strict=True))
+
+
 def request_for(target: TargetHarness, wanted: Wanted) -> VerificationRequest:
     columns = tuple(
         ComparedColumn(name=one.column.name, type=one.column.type.name, form=one.form)

@@ -124,6 +124,20 @@ async def test_it_comes_back_as_something_else_only_when_every_lane_has_emptied_
     assert set((await amounts(harness, lanes)).values()) == {False}
 
 
+async def test_no_lane_is_kept_from_what_it_still_has_to_say_in_the_old_type(harness: Harness) -> None:
+    """Though nothing stands in the column yet: its events would be refused for ever."""
+    lanes, source = Lanes(harness.target, lanes=2), Extractor(lanes=2)
+    ids = range(1, 21)
+    await lanes.load(source.page([{"id": i, "name": f"n{i}", "amount": None} for i in ids]))
+    late = source.incremental(people(*ids))
+    dropped = turned(source, WITHOUT).page(named(*ids))
+    back = turned(source, OTHER).page(named(*ids, amount=False))
+    await lanes.load([late[0]], [dropped[0]])
+    assert isinstance(await lanes.give(back[0]), Nak)
+    await lanes.load([late[1]], [dropped[1]], [back[0]], [back[1]])
+    assert set((await amounts(harness, lanes)).values()) == {False}
+
+
 async def test_another_type_at_once_is_refused_whatever_the_rows_hold(harness: Harness, lanes: Lanes) -> None:
     source = Extractor()
     await lanes.load(source.page([{"id": 1, "name": "n1", "amount": None}]))

@@ -6,7 +6,7 @@ import pytest
 
 from qupersync_extractor.application.control import note_configured, pause, resume
 from qupersync_extractor.application.ports import Asked
-from qupersync_shared.kernel.errors import QupersyncError
+from qupersync_shared.kernel.errors import QupersyncError, TransientError
 from qupersync_shared.kernel.ids import PipelineName, RunId, uuid7
 from qupersync_shared.runtime.records import Query, StaleVersionError, UnknownFieldError
 
@@ -45,6 +45,17 @@ async def test_pausing_says_who_and_when_and_counts_the_version(persistence: Any
     resumed = await resume(persistence.controls, ORDERS, by="bob", version=paused.version)
     assert (resumed.paused, resumed.reason, resumed.updated_by) == (False, None, "bob")
     assert resumed.updated_at >= paused.updated_at
+
+
+async def test_what_is_so_already_changes_neither_version_nor_moment(persistence: Any) -> None:
+    await _note(persistence, ORDERS)
+    running = await _get(persistence)
+    assert await resume(persistence.controls, ORDERS, by="bob", version=None) == running
+    paused = await pause(persistence.controls, ORDERS, by="ann", reason="r", version=None)
+    for reason in ("r", None):
+        assert await pause(persistence.controls, ORDERS, by="bob", reason=reason, version=None) == paused
+    again = await pause(persistence.controls, ORDERS, by="bob", reason="another", version=None)
+    assert (again.updated_by, again.reason, again.version) == ("bob", "another", paused.version + 1)
 
 
 async def test_who_decides_on_an_older_version_is_told_so(persistence: Any) -> None:
@@ -116,3 +127,44 @@ async def test_extractors_learn_who_is_paused_and_are_woken(persistence: Any) ->
     assert await persistence.registry.asked_for() == {ORDERS: Asked(paused=True)}
     await resume(persistence.controls, ORDERS, by="ann", version=None)
     assert await persistence.registry.asked_for() == {}
+
+
+async def test_what_is_configured_is_noted_though_others_decide_at_the_same_time(persistence: Any) -> None:
+    await _note(persistence, ORDERS)
+    left = 3
+
+    class Overtaken:
+        """A unit of work that somebody else is quicker than."""
+
+        def __init__(self) -> None:
+            self._work = persistence.controls()
+
+        async def __aenter__(self) -> Any:
+            return self
+
+        async def __aexit__(self, *error: object) -> None:
+            await self._work.__aexit__(*error)
+
+        @property
+        def controls(self) -> Any:
+            return self._work.controls
+
+        async def commit(self) -> None:
+            nonlocal left
+            if left:
+                left -= 1
+                async with persistence.controls() as quicker:
+                    control = await quicker.controls.get(ORDERS)
+                    control.pause(by="ann", at=await quicker.controls.now(), reason=f"reason {left}")
+                    await quicker.commit()
+            await self._work.commit()
+
+    for names in (frozenset([COSTS]), frozenset([ORDERS])):
+        left = 3
+        await note_configured(Overtaken, names, by="configuration")
+        assert (await _get(persistence)).deleted is (ORDERS not in names)
+
+    left = 99
+    with pytest.raises(TransientError, match="several processes"):
+        await note_configured(Overtaken, frozenset([COSTS]), by="configuration")
+    assert not (await _get(persistence)).deleted

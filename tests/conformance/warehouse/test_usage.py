@@ -59,6 +59,7 @@ async def test_days_are_counted_back_from_the_newest_event_of_all(warehouse: War
     assert await warehouse.usage.get_event_count_last_n_days("c1", 8) == 3
     assert await warehouse.usage.get_event_count_last_n_days("c2", 1) == 1
     assert await warehouse.usage.get_event_count_last_n_days("nobody", 36500) == 0
+    assert await warehouse.usage.get_event_count_last_n_days("c1", timedelta.max.days) == 4
 
 
 async def test_days_may_be_counted_back_from_a_given_time(warehouse: Warehouse) -> None:

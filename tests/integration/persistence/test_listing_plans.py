@@ -1,5 +1,6 @@
 """Listings read one page by index, however long the history is; constraints are named by one convention."""
 
+import json
 import re
 from typing import Any
 
@@ -8,7 +9,9 @@ from sqlalchemy import text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from qupersync_extractor.infrastructure.postgres.quarantine import unresolved_statement
 from qupersync_extractor.infrastructure.postgres.runs import PostgresRuns, runs_statement
+from qupersync_shared.kernel.ids import PipelineName
 from qupersync_shared.runtime.records import Query
 
 PAGE = 50
@@ -21,6 +24,12 @@ _FILL = """
 _CONTROLS = """
     INSERT INTO qupersync.pipeline_control (pipeline, created_by, updated_by)
     SELECT 'p' || n, 'test', 'test' FROM generate_series(0, 99) AS n
+"""
+_WITHHELD = """
+    INSERT INTO qupersync.source_quarantine (pipeline, key_digest, key, reason, event_id, last_seen_at)
+    SELECT 'p' || n % 2, sha256(n::text::bytea), '{}', 'too large', gen_random_uuid(),
+           now() + n * interval '1 second'
+    FROM generate_series(1, 100000) AS n
 """
 _CONSTRAINTS = """
     SELECT c.relname AS relation, o.conname AS name, o.contype::text AS kind
@@ -55,6 +64,21 @@ async def test_a_page_of_runs_touches_a_page_of_rows(engine: AsyncEngine, filter
             found = await connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {compiled}")
             (plan,) = found.scalar_one()
         assert _touched(plan["Plan"]) <= 2 * (PAGE + 1), plan
+
+
+async def test_a_page_asks_for_withheld_rows_in_the_order_of_an_index(engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        for fill in (_WITHHELD, "ANALYZE qupersync.source_quarantine"):
+            await connection.execute(text(fill))
+    compiled = unresolved_statement(PipelineName("p1")).compile(
+        dialect=postgresql.dialect(),
+        compile_kwargs={"literal_binds": True},  # type: ignore[no-untyped-call]
+    )
+    async with engine.connect() as connection:
+        found = await connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {compiled}")
+        shown = json.dumps(found.scalar_one())
+    assert "source_quarantine_unresolved_idx" in shown, shown
+    assert '"Sort"' not in shown, shown
 
 
 async def test_constraints_are_named_by_one_convention(engine: AsyncEngine) -> None:

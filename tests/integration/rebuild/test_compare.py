@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import pyarrow as pa
 import pytest
 from tests.conformance.loader.conftest import PostgresHarness
 from tests.conformance.loader.events import people, schema
@@ -12,13 +13,15 @@ from tests.integration.rebuild.sides import Sides
 
 from qupersync_loader.application.content import open_event
 from qupersync_loader.domain.pipeline import DeletePolicy
-from qupersync_shared.kernel.positions import decode_key
+from qupersync_shared.contracts.slots import key_at
+from qupersync_shared.kernel.positions import decode_key, encode_key
 
 KINDS = schema(
     id="bigint", small="smallint", whole="integer", big="bigint", single="real", dbl="double", money="numeric(38,10)",
     yes="boolean", fixed="char", words="varchar", day="date", moment="timestamp", zoned="timestamptz", hour="time",
     zoned_hour="timetz", doc="super", raw="varbyte", tag="uuid",
 )  # fmt: skip
+EARLY = -61_120_000_000_000_000  # the year 33
 FAR = 8_000_000_000_000_000_000  # microseconds: the year 255,000 or so
 
 ROW: dict[str, Any] = {
@@ -105,6 +108,29 @@ async def test_keys_of_several_columns_are_named(postgres: PostgresHarness) -> N
         (difference,) = (await sides.look(shadow)).differences
         (key,) = difference.keys
         assert [scalar.text for scalar in decode_key(key)] == ['a "b\\', "3"]
+
+
+async def test_keys_are_named_in_their_canonical_form(postgres: PostgresHarness) -> None:
+    """As events and quarantines have them, so that what is named can be looked for."""
+    names = ("day", "moment", "zoned", "money", "hour", "raw", "whole")
+    kind = schema(
+        key=names, day="date", moment="timestamp", zoned="timestamptz", money="numeric(18,4)", hour="time",
+        raw="varbyte", whole="integer", other="varchar",
+    )  # fmt: skip
+    plain = {"money": Decimal("1.5000"), "hour": time(1, 2, 3), "raw": b"\x00\xff", "other": "x"}
+    before_christ = -62_198_755_200_000_000
+    rows = [
+        {"day": date(33, 4, 3), "moment": EARLY, "zoned": datetime(999, 1, 1, tzinfo=UTC), "whole": 10},
+        {"day": date(2024, 2, 29), "moment": before_christ, "zoned": before_christ, "whole": 200},
+        {"day": date(2024, 2, 29), "moment": FAR // 100, "zoned": FAR // 100, "whole": -3},
+    ]
+    batch = pa.RecordBatch.from_pylist([{**row, **plain} for row in rows], schema=kind.arrow())
+    sides = Sides(postgres, rows=kind)
+    await sides.snapshot([{**row, **plain} for row in rows])
+    async with sides.prepared() as shadow:
+        await postgres.execute("ALTER TABLE people ALTER whole TYPE numeric(20, 5); UPDATE people SET other = 'y'")
+        named = {key for each in (await sides.look(shadow)).differences for key in each.keys}
+        assert named == {encode_key(key_at(batch, kind, index)) for index in range(3)}
 
 
 async def test_keys_in_quarantine_on_either_side_do_not_count(sides: Sides) -> None:

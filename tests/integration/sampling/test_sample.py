@@ -1,16 +1,24 @@
 """`qupersync sample`: the same rows each time, exact, from either side, of whatever can be a source."""
 
+import hashlib
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 from tests.e2e.world import opened
 
+from qupersync_extractor.infrastructure.duckdb_file import DuckDbFile
+from qupersync_extractor.infrastructure.warehouse.staging import make_tables
+from qupersync_extractor.interface.sampling import key_digests
 from qupersync_extractor.interface.sampling import take_sample as of_source
 from qupersync_loader.interface.sampling import take_sample as of_target
 from qupersync_local.threaded import ThreadedStack
+from qupersync_shared.contracts.schema import Column, RowSchema
+from qupersync_shared.contracts.types import Kind, LogicalType
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.runtime.settings import Configuration, load
 
@@ -125,6 +133,66 @@ async def test_an_entity_with_what_follows_from_its_fields(local_stack: Threaded
         assert [name for name, _ in sample.columns][:2] == ["schema", "table_name"]
         for row in sample.rows:
             assert row["size_gb"] == row["size_mb"] / 1024
+
+
+async def test_entities_of_both_sides_stand_in_the_same_order(local_stack: ThreadedStack) -> None:
+    async with opened(local_stack) as world:
+        await world.source.execute("CREATE TABLE second_one (id bigint); INSERT INTO second_one VALUES (1)")
+        await world.insert(1, 5)
+        into = f"public.stats_of_{world.name}"
+        configuration = Configuration.model_validate(
+            {
+                "source": world.configuration["source"],
+                "target": world.configuration["target"],
+                "include": ["table_stats"],
+                "pipelines": {"table_stats": {"into": into}},
+            }
+        )
+        source = await of_source(configuration, "table_stats", 100)
+        ids = [row["table_id"] for row in source.rows]
+        assert len(ids) >= 2
+        await world.app.execute(f"CREATE TABLE {into} (table_id bigint)")
+        await world.app.execute(f"INSERT INTO {into} SELECT unnest($1::bigint[])", sorted(ids))
+        target = await of_target(configuration, "table_stats", 100)
+        assert [row["table_id"] for row in target.rows] == ids
+
+
+def test_a_key_of_several_columns_is_hashed_as_the_target_hashes_it() -> None:
+    schema = RowSchema(
+        columns=(Column("id", LogicalType(Kind.BIGINT)), Column("began", LogicalType(Kind.TIMESTAMP))),
+        key=("id", "began"),
+    )
+    rows = [{"id": 7, "began": datetime(2025, 1, 31, 12, 0, 0, 500_000)}]  # noqa: DTZ001
+    batch = pa.RecordBatch.from_pylist(rows, schema=schema.arrow())
+
+    def md5(text: str) -> str:
+        return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+    assert key_digests(batch, schema) == [md5(md5("7") + md5("2025-01-31 12:00:00.5"))]
+
+
+async def test_a_customer_with_what_follows_from_its_fields(tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    make_tables(DuckDbFile(path))
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(
+            "INSERT INTO raw.customers VALUES ('c1', 'retail', 'starter', DATE '2026-01-31', 49.9, NULL), "
+            "('c2', NULL, ' ', DATE '2026-01-31', 1, DATE '2026-03-01')"  # its plan is blank: no customer's
+        )
+    configuration = Configuration.model_validate(
+        {"source": {"kind": "duckdb", "path": str(path)}, "include": ["warehouse"]}
+    )
+    sample = await of_source(configuration, "customers", 10)
+    shown = {row["customer_id"]: row for row in sample.rows}
+    assert sample.derived == ["is_active", "annual_revenue"]
+    assert (shown["c1"]["is_active"], shown["c1"]["annual_revenue"]) == (True, "598.8000")
+    assert (shown["c2"]["is_active"], shown["c2"]["annual_revenue"]) == (None, None)
+    assert (await of_source(configuration, "usage_events", 10)).rows == []
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("ALTER TABLE raw.customers ADD COLUMN is_active VARCHAR DEFAULT 'says the warehouse'")
+    sample = await of_source(configuration, "customers", 10)
+    assert sample.derived == ["annual_revenue"]
+    assert {row["is_active"] for row in sample.rows} == {"says the warehouse"}
 
 
 async def test_a_table_without_the_key(local_stack: ThreadedStack) -> None:

@@ -162,6 +162,9 @@ def test_a_model_of_unknown_version_is_never_opened(tmp_path: Path) -> None:
         ({"artifact": "metadata.json"}, "must be the name of a file beside it"),
         ({"example": [1.0, 2.0]}, "example must be a list of 1 numbers"),
         ({"example": ["a"]}, "example must be a list of 1 numbers"),
+        ({"example": [1.0, "a"]}, "example must be a list of 1 numbers"),
+        ({"example": {"mrr": 1}}, "example must be a list of 1 numbers"),
+        ({"example": [10**400]}, "example must be a list of 1 numbers"),
     ],
 )
 def test_metadata_that_is_wrong_is_refused_with_what_it_must_be(
@@ -172,7 +175,9 @@ def test_metadata_that_is_wrong_is_refused_with_what_it_must_be(
     refused(tmp_path, said)
 
 
-@pytest.mark.parametrize(("content", "said"), [("{", "is not JSON"), ("[1]", "is not a JSON object")])
+@pytest.mark.parametrize(
+    ("content", "said"), [("{", "is not JSON"), ("[" * 100_000, "is not JSON"), ("[1]", "is not a JSON object")]
+)
 def test_broken_metadata_is_named(tmp_path: Path, content: str, said: str) -> None:
     place = stored(tmp_path, "churn", "1", sums(1.0), ["mrr"])
     (place / "metadata.json").write_text(content)

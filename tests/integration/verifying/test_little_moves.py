@@ -19,7 +19,7 @@ from tests.conformance.loader.events import pipeline as target_pipeline
 
 from qupersync_extractor.application.verifying.records import REQUEST
 from qupersync_extractor.application.verifying.verify import Outcome, VerificationPorts, Verify
-from qupersync_extractor.domain.pipeline import Pipeline, SourceTable
+from qupersync_extractor.domain.pipeline import DeletePolicy, Pipeline, SourceTable
 from qupersync_extractor.infrastructure.jetstream.verification import NatsLoaders
 from qupersync_extractor.infrastructure.memory.verifications import MemoryVerifications
 from qupersync_extractor.infrastructure.sources.digests.opening import open_digests
@@ -27,7 +27,7 @@ from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_loader.infrastructure.nats.verification import VerificationServer
 from qupersync_local.threaded import ThreadedStack
 from qupersync_shared.kernel.clock import SystemClock
-from qupersync_shared.kernel.errors import TransientError
+from qupersync_shared.kernel.errors import TerminalError, TransientError
 from qupersync_shared.kernel.ids import PipelineName, uuid7
 from qupersync_shared.runtime.jetstream import Connection
 from qupersync_shared.runtime.settings import NatsSection
@@ -77,7 +77,7 @@ class Both:
             await server.stop()
             await connection.close()
 
-    async def verify(self, *, patience_seconds: float = 10) -> Outcome:
+    async def verify(self, *, patience_seconds: float = 10, deletes: DeletePolicy = DeletePolicy.APPLY) -> Outcome:
         source, digests = open_digests(self.section)
         connection = Connection(self.nats, name="test-extractor")
         loaders = NatsLoaders(
@@ -95,6 +95,7 @@ class Both:
             page_rows=100,
             lanes=1,
             snapshot_every=None,
+            deletes=deletes,
         )
         verify = Verify(
             pipeline=definition,
@@ -185,3 +186,30 @@ async def test_a_loader_that_comes_late_is_waited_for_and_none_is_said(both: Bot
     asking = asyncio.create_task(both.verify(patience_seconds=30))
     async with both.loader():
         assert (await asking).equal
+
+
+async def test_a_loader_that_fails_says_so_instead_of_being_taken_for_none(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(both.target.digests, "opened", fail)
+    async with both.loader():
+        with pytest.raises(TerminalError, match="could not answer") as raised:
+            await asyncio.wait_for(both.verify(), 60)
+    assert "verification_failed" in raised.value.cure
+
+
+async def test_a_keeping_target_has_any_number_of_rows_before_the_first_key_of_its_source(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows are looked at where the source has some; the rest never outgrows a statement."""
+    monkeypatch.setattr("qupersync_loader.infrastructure.postgres.digests.RANGE_ROWS_MAX", 20_000)
+    await both.execute(
+        "INSERT INTO facts SELECT -id, name, amount, at, ratio, synced_at, 1, 0 FROM facts WHERE id <= 40000"
+    )
+    await both.execute("UPDATE facts SET ratio = ratio + 1 WHERE id = 77")
+    async with both.loader():
+        outcome = await both.verify(deletes=DeletePolicy.KEEP)
+    assert [(one.key[0].text, one.columns) for one in outcome.drift] == [("77", ("ratio",))]

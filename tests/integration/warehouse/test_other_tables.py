@@ -1,6 +1,6 @@
 """Warehouses whose tables somebody else has made: other types, more columns, rows that no entity can be."""
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from qupersync_extractor.domain.catalogue.entity import EntityRefusedError
 from qupersync_extractor.infrastructure.duckdb_file import DuckDbFile
 from qupersync_extractor.infrastructure.warehouse.customers import DuckDbCustomerRepository
 from qupersync_extractor.infrastructure.warehouse.features import WarehouseFeatures
+from qupersync_extractor.infrastructure.warehouse.staging import make_tables
 from qupersync_extractor.infrastructure.warehouse.usage import DuckDbUsageRepository
 from qupersync_shared.contracts.schema import arrow_field
 from qupersync_shared.contracts.types import Kind, LogicalType
@@ -71,12 +72,29 @@ async def test_a_uuid_is_found_in_the_form_it_travels_in(tmp_path: Path) -> None
 async def test_an_amount_that_the_table_would_round_is_not_saved(tmp_path: Path) -> None:
     customers = DuckDbCustomerRepository(made(tmp_path / "w.duckdb", mrr="DECIMAL(10, 2)"))
     await customers.save(customer("1", mrr=Decimal("1.25")))
-    with pytest.raises(TerminalError, match="cannot hold the mrr of 1 customers exactly; nothing was saved"):
+    with pytest.raises(TerminalError, match="cannot hold the mrr of 1 rows exactly; nothing was saved"):
         await customers.save_all([customer("1", mrr=Decimal("1.255")), customer("2")])
     found = await customers.get_by_id("1")
     assert found is not None
     assert found.mrr == Decimal("1.25")
     assert await customers.get_by_id("2") is None
+
+
+@pytest.mark.parametrize("column", ['"timestamp" TIMESTAMP_S', "feature_adoption_score FLOAT"])
+async def test_an_event_that_the_table_would_round_is_not_saved(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "w.duckdb"
+    file = DuckDbFile(path)
+    make_tables(file)
+    name, kind = column.rsplit(" ", 1)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(f"ALTER TABLE raw.usage_events ALTER {name} TYPE {kind}")
+    usage = DuckDbUsageRepository(file)
+    await usage.save(event("fits", score=0.5))
+    odd = event("odd", ago=timedelta(microseconds=1), score=0.1)
+    with pytest.raises(TerminalError, match="cannot hold the timestamp or score of 1 rows exactly; nothing was saved"):
+        await usage.save_all([odd, event("with it", score=0.5)])
+    found = await usage.get_events_for_customer("c1", NOW - timedelta(days=1))
+    assert [one.event_id for one in found] == ["fits"]
 
 
 async def test_an_id_that_the_table_cannot_hold_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from tests.unit.verifying.rig import SMALL, Rig, encoded, key, row
 from qupersync_extractor.application.verifying.looking import Kind
 from qupersync_extractor.application.verifying.verify import Outcome
 from qupersync_extractor.domain.pipeline import DeletePolicy
-from qupersync_shared.contracts.verification import RangesWanted, VerificationRequest
+from qupersync_shared.contracts.verification import RangesWanted, RowsWanted, VerificationRequest
 from qupersync_shared.kernel.errors import TerminalError
 
 
@@ -131,6 +131,21 @@ async def test_what_a_keeping_target_has_besides_is_as_it_should_be() -> None:
     rig.table.delete(lambda held: held["id"] < 30)
     rig.change(45, name="by hand")
     assert found(await rig.verify()) == {45: (Kind.DIFFERENT, ("name",))}
+
+
+async def test_a_keeping_target_may_have_what_its_source_deletes_while_it_is_compared() -> None:
+    rig = Rig(deletes=DeletePolicy.KEEP)
+    rig.fill(60)
+    rig.change(45, name="by hand")
+
+    def delete_after_listing(request: VerificationRequest) -> None:
+        if isinstance(request.wanted, RowsWanted):
+            rig.table.delete(lambda held: held["id"] == 45)
+
+    rig.before_answer = delete_after_listing
+    outcome = await rig.verify()
+    assert outcome.narrowed.candidates
+    assert (found(outcome), outcome.equal) == ({}, True)
 
 
 async def test_duplicates_of_a_key_are_compared_by_the_one_that_counts() -> None:

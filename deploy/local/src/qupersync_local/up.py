@@ -54,11 +54,12 @@ async def _stack_only(options: UpOptions, stop: Stop) -> None:
 
 
 async def _everything(options: UpOptions, stop: Stop) -> None:
-    own = _own_sections(options.configuration) if options.configuration is not None else None
+    own = own_sections(options.configuration) if options.configuration is not None else None
     _say("starting PostgreSQL, NATS, the Redshift stand-in and the services", quiet=options.as_json)
     async with LocalStack.start() as stack, _services(stack, own) as services:
         if not stop.requested:
-            await RedshiftDemo(stack=stack, size=options.rows, seed=1).fill()
+            if own is None or "source" not in own:
+                await RedshiftDemo(stack=stack, size=options.rows, seed=1).fill()
             await services.migrate()
             await services.run()
             _announce(stack, as_json=options.as_json, services=services)
@@ -78,12 +79,13 @@ async def _services(stack: LocalStack, own: Mapping[str, Any] | None) -> AsyncIt
         yield services
 
 
-def _own_sections(path: Path) -> dict[str, Any]:
+def own_sections(path: Path) -> dict[str, Any]:
     """The user's file without its addresses (a DuckDB file stays the source); checked as a whole by the caller."""
-    load(path)
+    if not load(path).pipelines:
+        raise ConfigurationError(
+            "there is no pipeline in it", place=str(path), cure="Write one under `pipelines`, or `include: […]`"
+        )
     tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not tree.get("pipelines"):
-        raise ConfigurationError("pipelines is missing", place=str(path), cure="Add a pipeline to it")
     kept = {name: value for name, value in tree.items() if name not in {"outbox", "nats", "target", "source"}}
     source = tree.get("source")
     return {**kept, "source": source} if isinstance(source, dict) and source.get("kind") == "duckdb" else kept

@@ -18,7 +18,8 @@ columns' texts in order, `-` for NULL; a range's sums add up the first and the n
 | uuid | 32 hexadecimal digits | |
 | super, and geometry of Redshift | only whether it is NULL (`Form.PRESENCE`) | everything else |
 
-What digests do not tell is told by the **exact text** of rows that are looked at one by one.
+What digests do not tell is told by the **exact text** of rows that are looked at one by one; of JSON that is nested
+deeper than 200 levels it tells no more than that.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any, Final, Self
 
@@ -39,6 +40,7 @@ from qupersync_shared.contracts.schema import Column, RowSchema
 from qupersync_shared.contracts.types import Kind, LogicalType
 
 BYTES_SEEN: Final = 32_000
+LEVELS_SEEN: Final = 200  # of JSON: the same on both sides, and well below what Python's stack holds
 NULL: Final = "-"
 UNTOLD: Final = "!"  # in place of an MD5 where an engine has no text for a value
 PART_BITS: Final = 60
@@ -47,6 +49,9 @@ _EXACT_DIGITS: Final = 16
 _SIGNIFICANT: Final = {Kind.REAL: "%.6g", Kind.DOUBLE: "%.15g"}
 _WORDS: Final = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN", "-0": "0"}
 _TIME_WITH_ZONE: Final = re.compile(r"(\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?([+-]\d\d)(?::?(\d\d))?(?::?(\d\d))?")
+_JSON_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_JSON_BRACKET: Final = re.compile(r"[\[\]{}]")
+_EXACTLY: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 _DAY: Final = 86_400_000_000
 _FIRST_OF_2000: Final = np.datetime64("2000-01-01", "us")
 
@@ -179,12 +184,11 @@ def exact_digest(text: str | None, one: DigestedColumn, *, without_nul: bool = F
 
 
 def _normal_number(text: str) -> str:
+    """With an exponent: some numbers have more zeros than memory has room for."""
     number = Decimal(text)
     if not number.is_finite():
         return str(number)
-    plain = f"{number:f}"
-    plain = plain.rstrip("0").rstrip(".") if "." in plain else plain
-    return "0" if plain in {"-0", ""} else plain
+    return str(_EXACTLY.normalize(number)) if number else "0"
 
 
 def _normal_float(text: str) -> str:
@@ -192,8 +196,21 @@ def _normal_float(text: str) -> str:
 
 
 def _normal_json(text: str) -> str:
+    if _levels(text) > LEVELS_SEEN:
+        return f"more than {LEVELS_SEEN} levels"
     loaded = json.loads(text, parse_int=_Number, parse_float=_Number)
     return _written(loaded)
+
+
+def _levels(text: str) -> int:
+    """How deeply a JSON text is nested."""
+    if text.count("[") + text.count("{") <= LEVELS_SEEN:
+        return 0
+    deepest = level = 0
+    for bracket in _JSON_BRACKET.finditer(_JSON_STRING.sub("", text)):
+        level += 1 if bracket[0] in "[{" else -1
+        deepest = max(deepest, level)
+    return deepest
 
 
 class _Number(str):

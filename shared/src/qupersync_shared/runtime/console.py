@@ -69,14 +69,18 @@ def print_plain(out: Console, text: str, style: str = "") -> None:
 def print_json(document: Any) -> None:
     """One JSON document on stdout: indented on a terminal, one line when piped."""
     indent = 2 if sys.stdout.isatty() else None
-    sys.stdout.write(json.dumps(document, indent=indent, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(json.dumps(document, indent=indent, ensure_ascii=False, default=_as_json) + "\n")
     sys.stdout.flush()
 
 
 def print_json_line(document: Any) -> None:
     """One JSON document in one line on stdout, for whoever reads line by line."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, default=_as_json) + "\n")
     sys.stdout.flush()
+
+
+def _as_json(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def seconds_shown(value: float | None) -> str:

@@ -1,5 +1,6 @@
 """What a run does when what it rests on has changed: the configuration, the stream, the log, the server's limits."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -10,8 +11,10 @@ from qupersync_extractor.application.running import RunHooks
 from qupersync_extractor.domain.pipeline import SourceTable
 from qupersync_extractor.domain.planning import ForcedMode
 from qupersync_shared.contracts.envelope import Mode
+from qupersync_shared.contracts.schema import Column
 from qupersync_shared.kernel.errors import PageRefusedError, SourceUnavailableError, TransientError
 from qupersync_shared.kernel.ids import Lane, Log
+from qupersync_shared.runtime.lifecycle import Stop
 
 MINUTE = timedelta(minutes=1)
 
@@ -197,3 +200,48 @@ async def test_two_clocks_that_differ_break_no_silence_for_ever(bench: Bench) ->
     bench.clock.moment -= timedelta(hours=2)
     assert await use_case.keep_alive()
     assert not await use_case.keep_alive()
+
+
+async def test_a_sign_of_life_never_shows_columns_that_the_log_has_left(bench: Bench) -> None:
+    bench.insert(1)
+    first, second = bench.use_case(owner="one"), bench.use_case(owner="two")
+    await first.run()
+    bench.table.columns = (*bench.table.columns, *columns(added="bigint"))
+    bench.table.upsert(["id"], {"id": 1, "note": "x", "updated_at": naive(bench.source.now)})
+    await second.run()
+    bench.pass_time(MINUTE)
+    sequence = bench.sequence
+    assert not await first.keep_alive(), "its columns are another process's past"
+    assert bench.sequence == sequence
+    assert await second.keep_alive()
+    assert len({event.schema_fingerprint for event in bench.envelopes() if event.sequence >= sequence}) == 1
+
+
+async def test_a_restarted_process_shows_a_paused_pipeline_no_columns_before_their_snapshot(bench: Bench) -> None:
+    bench.insert(1)
+    await bench.use_case().run()
+    bench.pass_time(MINUTE)
+    sequence = bench.sequence
+    before = bench.table.columns
+    bench.table.columns = (*before, *columns(added="bigint"))
+    restarted = bench.use_case(owner="two")
+    assert not await restarted.keep_alive(describe=True)
+    bench.table.columns = before
+    assert await restarted.keep_alive(describe=True)
+    assert bench.sequence == sequence + 1
+
+
+async def test_describing_for_a_sign_of_life_is_given_up_at_the_end(bench: Bench) -> None:
+    bench.insert(1)
+    await bench.use_case().run()
+    bench.pass_time(MINUTE)
+    stop = Stop()
+
+    async def never_answered(_: object) -> tuple[Column, ...]:
+        stop.request()
+        await asyncio.Event().wait()
+        return ()
+
+    bench.source.describe = never_answered  # type: ignore[method-assign]
+    async with asyncio.timeout(5):
+        assert not await bench.use_case().keep_alive(describe=True, stop=stop)

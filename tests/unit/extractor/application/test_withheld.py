@@ -7,10 +7,10 @@ import pytest
 from tests.unit.extractor.application.bench import Bench, encoded, keys_wanted, naive
 from tests.unit.extractor.application.test_key_lists import schema as schema_of
 
-from qupersync_extractor.application.pages import PageDraft, Rows, draft_pages, with_gone
+from qupersync_extractor.application.pages import PageDraft, Rows, draft_pages, empty_draft, with_gone
 from qupersync_extractor.application.quarantine import Resolution
-from qupersync_extractor.application.withheld import settled
-from qupersync_extractor.domain.extraction import IncrementalPage, PageKind, RereadPage, SnapshotPage
+from qupersync_extractor.application.withheld import may_settle, settled
+from qupersync_extractor.domain.extraction import HeartbeatPage, IncrementalPage, PageKind, RereadPage, SnapshotPage
 from qupersync_extractor.domain.planning import ForcedMode
 from qupersync_extractor.infrastructure.memory.quarantine import MemoryWithheldRows
 from qupersync_shared.contracts.schema import RowSchema
@@ -69,6 +69,16 @@ def test_keys_of_columns_that_are_the_key_no_longer_end_with_the_next_snapshot()
 
 def test_nothing_waits_and_nothing_is_looked_at() -> None:
     assert settled([], page(RereadPage(), 1), SCHEMA) == {}
+
+
+def test_a_page_without_rows_and_range_says_nothing_of_any_key() -> None:
+    incremental = IncrementalPage(upto=Position.after(Scalar(ScalarKind.INT, "9")))
+    for silent in (empty_draft(SCHEMA, HeartbeatPage(), lanes=2), empty_draft(SCHEMA, incremental, lanes=2)):
+        assert not may_settle(silent)
+        assert how(silent, 1) == {}
+    for telling in (page(incremental, 1), page(RereadPage(), gone=(1,)), page(RereadPage(complete=True))):
+        assert may_settle(telling)
+        assert set(how(telling, 1)) == {1}
 
 
 async def withheld(bench: Bench) -> dict[str, Any]:

@@ -234,3 +234,22 @@ async def test_a_score_that_is_no_number_is_a_refusal_and_never_null() -> None:
     await extractor(bench, models).run()
     assert sent(bench) == {1: 1.0, 3: 1.0}
     assert await withheld(bench) == {encoded(2): None}
+
+
+async def test_a_model_that_answers_nothing_but_nan_fails_as_a_whole_and_withholds_nothing() -> None:
+    bench, models = await prepared(lambda _: math.nan, 1, 2, 3)
+    with pytest.raises(ModelUnavailableError, match=r"fails on everything.*not a finite number"):
+        await extractor(bench, models).run()
+    assert await withheld(bench) == {}
+    models.put("double", model(lambda row: row[0], digest="cd" * 32))
+    await extractor(bench, models).run()
+    assert sent(bench) == {1: 1.0, 2: 2.0, 3: 3.0}
+
+
+async def test_a_restarted_process_keeps_a_paused_pipeline_alive_with_its_score() -> None:
+    bench, models = await prepared(lambda row: row[0], 1, 2)
+    await extractor(bench, models).run()
+    bench.pass_time(timedelta(minutes=1))
+    assert await extractor(bench, models).keep_alive(describe=True)
+    assert len({event.schema_fingerprint for event in bench.envelopes()}) == 1
+    assert "score" in decode(bench.records()[-1].payload).schema.names

@@ -319,3 +319,35 @@ def test_what_waits_degrades_a_pipeline_and_names_the_command() -> None:
         "other": {"quarantined": 0, "dead_letters": 0, "altered": 0},
     }
     assert [lane["groups"]["main"]["quarantined"] for lane in entry["lanes"]] == [2, 1]
+
+
+def compared(**reasons: str | None) -> StatusPart:
+    """What an extractor tells of comparisons with these groups."""
+    told = {group: {"differing": 0 if reason is None else 3, "reason": reason} for group, reason in reasons.items()}
+    return StatusPart(pipelines={"cost": {"state": "live", "reason": None, "verifications": told}})
+
+
+def test_drift_makes_a_pipeline_degraded_while_its_group_is_there() -> None:
+    nats = nats_part(["cost"], facts(published(7), lanes=(applied(7), applied(7, group="there"))))
+    cost = document(compared(main=None, there="3 keys differ"), nats)["pipelines"]["cost"]
+    assert (cost["state"], cost["reason"]) == ("degraded", "3 keys differ")
+    assert sorted(cost["verifications"]) == ["main", "there"]
+    cost = document(compared(main=None), nats)["pipelines"]["cost"]
+    assert (cost["state"], cost["reason"]) == ("live", None)
+
+
+def test_drift_of_a_group_that_was_removed_is_told_no_more() -> None:
+    nats = nats_part(["cost"], facts(published(7), lanes=(applied(7),)))
+    cost = document(compared(main=None, removed="3 keys differ"), nats)["pipelines"]["cost"]
+    assert (cost["state"], cost["reason"], list(cost["verifications"])) == ("live", None, ["main"])
+
+
+def test_drift_of_a_group_that_holds_the_stream_and_tells_nothing_counts() -> None:
+    held = StreamPlaces(pipeline="cost", stream_made_at=NOON, held_by=("silent",))
+    nats = nats_part(["cost"], replace(facts(published(7), lanes=(applied(7),)), places={"cost": held}))
+    assert document(compared(silent="3 keys differ"), nats)["pipelines"]["cost"]["state"] == "degraded"
+
+
+def test_drift_is_told_where_nobody_knows_which_groups_there_are() -> None:
+    cost = document(compared(main="3 keys differ"), failures=("nats: no answer",))["pipelines"]["cost"]
+    assert (cost["state"], cost["reason"]) == ("degraded", "3 keys differ")

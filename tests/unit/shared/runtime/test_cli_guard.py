@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from typer.testing import Result
 from qupersync_shared.kernel.errors import ConfigurationError, DatabaseUnavailableError
 from qupersync_shared.runtime.cli import guard, guarded
 from qupersync_shared.runtime.cli.app import _debug_first
+from qupersync_shared.runtime.console import print_json
+from qupersync_shared.runtime.records import BadCursorError, UnknownFieldError
 
 CONFIGURATION = """\
 outbox: {dsn: "postgresql://u:hush@localhost/qupersync"}
@@ -31,6 +34,12 @@ Run = Callable[..., Result]
     [
         (ConfigurationError("no x", place="a.yaml:3", cure="Add x"), 2, "configuration: a.yaml:3: no x. Add x\n"),
         (DatabaseUnavailableError("no answer", cure="Start it"), 1, "error: no answer. Start it\n"),
+        (
+            UnknownFieldError("runs cannot be sorted so", cure="Sort otherwise"),
+            2,
+            "error: runs cannot be sorted so. Sort otherwise\n",
+        ),
+        (BadCursorError("no such cursor", cure="Begin anew"), 2, "error: no such cursor. Begin anew\n"),
         (ZeroDivisionError("division"), 1, f"error: ZeroDivisionError: division{HINT}\n"),
         (KeyboardInterrupt(), 130, ""),
         (SystemExit(7), 7, ""),
@@ -48,6 +57,11 @@ def test_errors_become_exit_codes_and_one_line(
         guarded(main)
     assert ending.value.code == code
     assert capsys.readouterr() == ("", said)
+
+
+def test_moments_in_documents_are_written_as_iso_8601(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"at": datetime(2026, 1, 31, 12, tzinfo=UTC), "where": Path("a")})
+    assert capsys.readouterr().out == '{"at": "2026-01-31T12:00:00+00:00", "where": "a"}\n'
 
 
 @pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (4, 4), ("text", 0)])

@@ -64,19 +64,20 @@ class RequestBoard:
             await asyncio.wait_for(bell.wait(), seconds)
         bell.clear()
 
-    async def look(self) -> None:
-        """Asks the database once; what it says wakes those whom it concerns."""
+    async def look(self) -> bool:
+        """Asks the database once, and tells whether it answered; what it says wakes those whom it concerns."""
         try:
             self._asked = await self.registry.asked_for()
         except QupersyncError as error:
             if self.troubles.set(PROCESS, _PART, f"requests are not seen: {error}"):
                 _log.warning("requests_not_seen", reason=str(error))
-            return
+            return False
         self.troubles.clear(PROCESS, _PART)
         self._looked.set()
         self._looked = asyncio.Event()
         for pipeline in self._asked:
             self._bell(pipeline).set()
+        return True
 
     async def _ring_at(self, stop: Stop) -> None:
         await stop.wait()

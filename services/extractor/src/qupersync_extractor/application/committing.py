@@ -1,5 +1,6 @@
 """The page transaction: records of every lane, cursor and sequence, all or nothing (promise O)."""
 
+import asyncio
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from qupersync_extractor.application.pages import HEADERS_BYTES_MAX, PageDraft
 from qupersync_extractor.application.ports import UnitOfWork, UnitOfWorkFactory
 from qupersync_extractor.application.quarantine import WithheldRow
-from qupersync_extractor.application.withheld import settled
+from qupersync_extractor.application.withheld import may_settle, settled
 from qupersync_extractor.domain.extraction import (
     Extraction,
     HeartbeatPage,
@@ -123,10 +124,11 @@ class PageCommitter:
     async def _settle_quarantine(
         self, work: UnitOfWork, draft: PageDraft, context: RunContext, ids: dict[Lane, EventId]
     ) -> None:
-        waiting = await work.quarantine.unresolved(self._pipeline.name)
-        found = settled(waiting, draft, context.schema)
-        if found:
-            await work.quarantine.resolve(self._pipeline.name, found)
+        if may_settle(draft):
+            waiting = await work.quarantine.unresolved(self._pipeline.name)
+            found = await asyncio.to_thread(settled, waiting, draft, context.schema) if waiting else {}
+            if found:
+                await work.quarantine.resolve(self._pipeline.name, found)
         withheld = self._withheld(draft, ids)
         if withheld:
             await work.quarantine.add(withheld)

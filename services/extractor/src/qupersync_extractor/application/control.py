@@ -1,17 +1,19 @@
 """What people decide of a pipeline: whether it is paused, why, who said so and when. Removed pipelines keep theirs."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from qupersync_shared.kernel.errors import QupersyncError
+from qupersync_shared.kernel.errors import QupersyncError, TransientError
 from qupersync_shared.kernel.ids import PipelineName
 from qupersync_shared.runtime.records import Audit, Field, Listing, Match, Page, Query, StaleVersionError
 
 REASON_CHARACTERS_MAX: Final = 500
 CONFIGURATION: Final = "configuration"
+_NOTE_TRIES: Final = 5
 
 
 def _yes_or_no(text: str) -> bool:
@@ -44,14 +46,18 @@ class PipelineControl(Audit):
     def pause(self, *, by: str, at: datetime, reason: str | None = None, version: int | None = None) -> None:
         """From now on nothing new is extracted. StaleVersionError where somebody else decided since `version`."""
         self.expect(version, what=str(self.pipeline))
-        self.paused, self.reason = True, None if reason is None else " ".join(reason.split())[:REASON_CHARACTERS_MAX]
+        told = None if reason is None else " ".join(reason.split())[:REASON_CHARACTERS_MAX]
+        if self.paused and told in (None, self.reason):
+            return  # it stays whoever paused it, and since then
+        self.paused, self.reason = True, told
         self._by(by, at)
 
     def resume(self, *, by: str, at: datetime, version: int | None = None) -> None:
         """Extraction goes on where it was. StaleVersionError as `pause`."""
         self.expect(version, what=str(self.pipeline))
-        self.paused, self.reason = False, None
-        self._by(by, at)
+        if self.paused:
+            self.paused, self.reason = False, None
+            self._by(by, at)
 
     def remove(self, *, by: str, at: datetime) -> None:
         """The configuration no longer has the pipeline; what was decided of it stays, for when it comes back."""
@@ -139,12 +145,17 @@ def names_of(pipelines: Iterable[str]) -> frozenset[PipelineName]:
 async def note_configured(begin: ControlWorkFactory, pipelines: frozenset[PipelineName], *, by: str) -> None:
     """Every configured pipeline has a record that is not removed; records of others are marked as removed.
 
-    Another process may note the same at the same time: who comes second finds it noted.
+    Other processes may note the same at the same time: who comes later finds it noted. TransientError where they do
+    not agree, and change it back and forth.
     """
-    try:
-        await _note_configured(begin, pipelines, by=by)
-    except StaleVersionError:
-        await _note_configured(begin, pipelines, by=by)
+    for _ in range(_NOTE_TRIES):
+        with suppress(StaleVersionError):
+            await _note_configured(begin, pipelines, by=by)
+            return
+    raise TransientError(
+        "what pipelines are configured is changed by several processes at once",
+        cure="Give all extractors of one outbox the same file",
+    )
 
 
 async def _note_configured(begin: ControlWorkFactory, pipelines: frozenset[PipelineName], *, by: str) -> None:

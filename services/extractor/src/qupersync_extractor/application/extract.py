@@ -9,19 +9,17 @@ from qupersync_extractor.application.pages import empty_draft
 from qupersync_extractor.application.ports import (
     Registration,
 )
-from qupersync_extractor.application.reading import PageReader
-from qupersync_extractor.application.relation import row_schema
+from qupersync_extractor.application.reading import Described, PageReader
 from qupersync_extractor.application.running import RunHooks, RunReport, is_silent
-from qupersync_extractor.application.stopping import StoppedError
+from qupersync_extractor.application.stopping import StoppedError, unless_stopped
 from qupersync_extractor.domain.extraction import (
     HeartbeatPage,
 )
 from qupersync_extractor.domain.pipeline import Pipeline
 from qupersync_extractor.domain.planning import ForcedMode
 from qupersync_shared.contracts.envelope import Mode
-from qupersync_shared.contracts.schema import RowSchema
 from qupersync_shared.kernel.errors import StreamUnavailableError
-from qupersync_shared.kernel.ids import RunId, uuid7
+from qupersync_shared.kernel.ids import FencingToken, RunId, uuid7
 from qupersync_shared.runtime.lifecycle import Stop
 
 
@@ -37,7 +35,7 @@ class ExtractPipeline:
         self._owner = owner
         self._lease_seconds = lease_seconds
         self._committer = PageCommitter(pipeline, ports.unit_of_work, ports.clock)
-        self._schema: RowSchema | None = None
+        self._described: Described | None = None
         self._declared = False
 
     async def run(
@@ -82,7 +80,7 @@ class ExtractPipeline:
             except StreamUnavailableError:
                 self._declared = False  # the stream may be gone: the next run declares it anew
                 raise
-            self._schema = run.known_schema or self._schema
+            self._described = run.described or self._described
         return report
 
     async def _fit(self) -> None:
@@ -96,26 +94,41 @@ class ExtractPipeline:
             self._declared = False
             raise
 
-    async def keep_alive(self, *, describe: bool = False) -> bool:
+    async def keep_alive(self, *, describe: bool = False, stop: Stop | None = None) -> bool:
         """Emits an empty batch if the pipeline was silent for a minute; whether it did.
 
-        Asks the source nothing, unless no run has described it yet and `describe` says that none will soon.
+        Asks the source nothing, unless no run has described it yet and `describe` says that none will soon; that is
+        given up when the stop is requested. An event that lacks a column says that the source has dropped it: nothing
+        is sent while the columns known here are not those of the log.
         """
-        if self._schema is None and not describe:
+        if self._described is None and not describe:
             return False
         if not self._silent(await self._ports.registry.get(self._pipeline.name)):
             return False  # looked at without the lease: idle pipelines cost reads only
-        self._schema = schema = self._schema or await row_schema(self._ports.source, self._pipeline)
+        described = self._described
+        if described is None:
+            try:
+                described = await unless_stopped(stop or Stop(), self._reader.describe())
+            except StoppedError:
+                return False
         token = await self._ports.registry.acquire(self._pipeline.name, self._owner, self._lease_seconds)
         if token is None:
             return False
         async with held(self._ports.registry, self._pipeline.name, token, seconds=self._lease_seconds):
-            registration = await self._ports.registry.get(self._pipeline.name)
-            if registration is None or not self._silent(registration):
-                return False
-            draft = empty_draft(schema, HeartbeatPage(), lanes=registration.lanes)
-            context = RunContext(run=RunId(uuid7()), token=token, schema=schema, mode=Mode.INCREMENTAL)
-            await self._committer.commit(draft, context, registration.state)
+            return await self._beat(token, described)
+
+    async def _beat(self, token: FencingToken, described: Described) -> bool:
+        """Emits the empty batch, if it is due still, and its columns are the log's; whether it did."""
+        registration = await self._ports.registry.get(self._pipeline.name)
+        if registration is None or not self._silent(registration):
+            return False
+        if registration.state.schema_fingerprint != described.shape:
+            self._described = None  # another process knows better, or a snapshot is due first
+            return False
+        self._described = described
+        draft = empty_draft(described.schema, HeartbeatPage(), lanes=registration.lanes)
+        context = RunContext(run=RunId(uuid7()), token=token, schema=described.schema, mode=Mode.INCREMENTAL)
+        await self._committer.commit(draft, context, registration.state)
         return True
 
     def _silent(self, registration: Registration | None) -> bool:

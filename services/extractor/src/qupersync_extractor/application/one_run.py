@@ -17,8 +17,8 @@ from qupersync_extractor.application.ports import (
     Stream,
     UnitOfWorkFactory,
 )
-from qupersync_extractor.application.reading import PageReader, ReadPage
-from qupersync_extractor.application.relation import SourceHorizon, horizon_of, row_schema, shape_of
+from qupersync_extractor.application.reading import Described, PageReader, ReadPage
+from qupersync_extractor.application.relation import SourceHorizon, horizon_of
 from qupersync_extractor.application.rereading import Rereading
 from qupersync_extractor.application.running import RunHooks, RunReport, is_silent
 from qupersync_extractor.application.stopping import Answer, StoppedError, discard, unless_stopped
@@ -84,7 +84,7 @@ class OneRun:
         self._report = report
         self._hooks = hooks
         self._stop = stop
-        self.known_schema: RowSchema | None = None
+        self.described: Described | None = None
         self._rereading = Rereading(self._pipeline, self._ports.unit_of_work, self)
 
     async def execute(self, forced: ForcedMode | None) -> None:
@@ -119,16 +119,21 @@ class OneRun:
             forced = ForcedMode.INCREMENTAL if state.snapshot is None else None
 
     async def _describe(self) -> None:
-        relation = await self._unless_stopped(row_schema(self._ports.source, self._pipeline))
-        schema, added = await self._unless_stopped(self._reader.complete(relation))
-        self.known_schema = schema
-        self._shape = shape_of(self._pipeline, schema, added=added)
+        self.described = await self._unless_stopped(self._reader.describe())
 
     @property
     def schema(self) -> RowSchema:
-        if self.known_schema is None:
+        return self._known.schema
+
+    @property
+    def _shape(self) -> str:
+        return self._known.shape
+
+    @property
+    def _known(self) -> Described:
+        if self.described is None:
             raise RuntimeError("a run describes its source first")
-        return self.known_schema
+        return self.described
 
     async def _settle(self) -> Extraction:
         return await settle_log(

@@ -21,6 +21,7 @@ from qupersync_extractor.application.pages import (
 )
 from qupersync_extractor.application.pages import whole_rows as without_last_group
 from qupersync_extractor.application.ports import CursorRange, KeyList, KeyRange, ReadRequest, Source
+from qupersync_extractor.application.relation import row_schema, shape_of
 from qupersync_extractor.domain.extraction import PageKind, RereadPage, SnapshotPage
 from qupersync_extractor.domain.pipeline import Pipeline
 from qupersync_extractor.domain.sizing import PageSizer
@@ -47,6 +48,14 @@ class ReadPage:
             self.memory.release()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """What pages of a pipeline look like now; `shape` as of `shape_of`."""
+
+    schema: RowSchema
+    shape: str
+
+
 class PageReader:
     """Reads and drafts the pages of one pipeline, remembering what their sizes taught."""
 
@@ -69,16 +78,17 @@ class PageReader:
         self._additions = additions
         self._open: OpenAdditions | None = None
 
-    async def complete(self, relation: RowSchema) -> tuple[RowSchema, str | None]:
-        """The schema of the pages of this relation: its columns and those that are added, and the latter's identity.
+    async def describe(self) -> Described:
+        """The source's columns and those that are added, asked for anew; called before pages are read by them.
 
-        Called before pages are read by that schema. Errors as of `Additions.open`.
+        Errors as of `row_schema` and `Additions.open`.
         """
+        relation = await row_schema(self._source, self._pipeline)
         if self._additions is None:
-            return relation, None
+            return Described(schema=relation, shape=shape_of(self._pipeline, relation))
         self._open = await self._additions.open(relation)
-        columns = (*relation.columns, *self._open.columns)
-        return RowSchema(columns=columns, key=relation.key), self._open.identity
+        schema = RowSchema(columns=(*relation.columns, *self._open.columns), key=relation.key)
+        return Described(schema=schema, shape=shape_of(self._pipeline, schema, added=self._open.identity))
 
     def fit(self, event_bytes_max: int) -> None:
         """Keeps events within what the server takes, too."""

@@ -22,6 +22,7 @@ from qupersync_shared.runtime.retry import Backoff
 
 POLL_SECONDS = 1.0
 LEASED_ELSEWHERE_SECONDS = 5.0
+RUN_NEEDED_SECONDS = 5.0
 _log = get_logger(__name__)
 
 
@@ -131,7 +132,7 @@ class PipelineService:
             elif self.board.asked(self._pipeline).rereads:
                 delay = await self._reread(stop)
             else:
-                await self._keep_alive()
+                await self._keep_alive(stop)
                 await self.board.wait(self._pipeline, POLL_SECONDS)
                 continue
             if delay:
@@ -194,6 +195,9 @@ class PipelineService:
             return LEASED_ELSEWHERE_SECONDS
         if report.run_needed:
             self._due = True
+            if self.paused:  # there will be no such run before it is resumed: asked again at leisure
+                await self._keep_alive(stop)
+                return RUN_NEEDED_SECONDS
         elif not report.rereads_left and not report.stopped:
             self.board.done(self._pipeline, rereads=True)
         return 0.0
@@ -284,13 +288,13 @@ class PipelineService:
             if self._request is None:
                 self.board.done(self._pipeline, run=True)
 
-    async def _keep_alive(self) -> None:
+    async def _keep_alive(self, stop: Stop) -> None:
         now = self.clock.now()
         if self._alive_at is not None and abs(now - self._alive_at) < IDLE_EVENT_EVERY / 4:
             return
         self._alive_at = now
         try:
-            await self.use_case.keep_alive(describe=self.paused)
+            await self.use_case.keep_alive(describe=self.paused, stop=stop)
         except QupersyncError as error:
             _log.info("keep_alive_failed", pipeline=self.name, reason=str(error))
         except Exception:  # noqa: BLE001  # a defect here must not end the pipeline

@@ -47,9 +47,8 @@ def register(app: typer.Typer) -> None:
         settings = configuration(context)
         lanes = settings.pipelines[known(settings, pipeline)].lanes
         if not yes:
-            typer.confirm(
-                f"Begin a new log of {pipeline} with {lanes} lanes, and read its whole source again?", abort=True
-            )
+            counted = "1 lane" if lanes == 1 else f"{lanes} lanes"
+            typer.confirm(f"Begin a new log of {pipeline} with {counted}, and read its whole source again?", abort=True)
 
         async def begin(kept: Stores) -> int:
             await kept.registry.register(PipelineName(pipeline), lanes)

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 
@@ -15,7 +15,6 @@ from qupersync_extractor.application.commands import (
     accept_reread_request,
     accept_snapshot_request,
 )
-from qupersync_extractor.application.control import CONFIGURATION, names_of, note_configured
 from qupersync_extractor.application.ports import Source
 from qupersync_extractor.application.relay import answer_resend
 from qupersync_extractor.application.relaying import Bell, PipelineRelay
@@ -25,6 +24,7 @@ from qupersync_extractor.application.troubles import PROCESS, reason_of
 from qupersync_extractor.bootstrap import Workshop, check_schedules, workshop
 from qupersync_extractor.infrastructure.jetstream.commands import CommandServer, Handlers
 from qupersync_extractor.infrastructure.postgres.schema import pending_revisions
+from qupersync_extractor.interface.maintenance import maintain, note
 from qupersync_extractor.interface.preflight.at_start import start_looks
 from qupersync_extractor.interface.running_pipelines import RunningPipelines, register
 from qupersync_extractor.settings import ExtractorSettings, extractor_settings
@@ -43,8 +43,6 @@ from qupersync_shared.runtime.logs import get_logger
 from qupersync_shared.runtime.retry import Backoff
 from qupersync_shared.runtime.settings import Configuration
 
-MAINTENANCE_SECONDS_MAX = 600.0
-REQUESTS_KEPT = timedelta(days=30)  # done rereads and settled rows of the source quarantine
 DRAIN_LOOK_SECONDS = 0.1
 KEEPERS_AT_ONCE = 4
 FULL_LOOK_SECONDS = 1.0
@@ -108,6 +106,10 @@ class Process:
     bell: Bell = field(default_factory=Bell)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
+    @property
+    def _configured(self) -> Configuration:
+        return self.shop.configuration if self.file is None else self.file.in_force
+
     async def run(self, *, once: bool) -> int:
         """Exit code 0 after an orderly end; ConfigurationError where only a person can help."""
         ending = Stop()
@@ -139,7 +141,7 @@ class Process:
             on_full=partial(_when_full, full),
         )
         async with asyncio.TaskGroup() as group:
-            background = [group.create_task(self._maintain(), name="maintenance")]
+            background = [group.create_task(maintain(self.shop, lambda: self._configured), name="maintenance")]
             if self.source is not None:
                 background.append(group.create_task(self.shop.requests.listen(self.stop), name="requests"))
                 looks = start_looks(self.shop.configuration, self.shop.troubles, pipelines.running)
@@ -174,9 +176,9 @@ class Process:
             return extractor_settings(configuration, only=only, path=str(file.path))
 
         async def take(configuration: Configuration) -> None:
-            settings = chosen(configuration)
-            await note_configured(self.shop.stores.controls, names_of(configuration.pipelines), by=CONFIGURATION)
-            await pipelines.change(settings.pipelines, configuration.pipelines)
+            await pipelines.change(chosen(configuration).pipelines, configuration.pipelines)
+            with contextlib.suppress(QupersyncError):  # maintenance notes it later
+                await note(self.shop, configuration)
 
         def tell(trouble: str | None) -> None:
             if trouble is None:
@@ -200,7 +202,7 @@ class Process:
         async with asyncio.TaskGroup() as group:
             for relay in relays:
                 group.create_task(relay.serve(relaying), name=f"relay-{relay.pipeline}")
-            background = [group.create_task(self._maintain(), name="maintenance")]
+            background = [group.create_task(maintain(self.shop, lambda: self._configured), name="maintenance")]
             if relays:
                 background.append(group.create_task(self._keep_streams(lambda: kept, full), name="streams"))
                 background.append(group.create_task(self.bell.listen(self.shop.stores.outbox), name="bell"))
@@ -295,27 +297,11 @@ class Process:
         await self.shop.stores.partitions.ensure_ahead()
         for pipeline in self.shop.settings.pipelines:
             await register(self.shop, pipeline)
-        await note_configured(self.shop.stores.controls, names_of(self.shop.configuration.pipelines), by=CONFIGURATION)
-        await self.shop.requests.look()
+        await note(self.shop, self._configured)
+        if not await self.shop.requests.look():  # a pipeline that is paused must not run because nobody had looked
+            raise DatabaseUnavailableError("the outbox database did not say which pipelines are paused")
 
     # ----------------------------------------------------------------------------------------------- background
-
-    async def _maintain(self) -> None:
-        # A short retention wants short partitions, made and dropped as often.
-        pause = min(MAINTENANCE_SECONDS_MAX, self.shop.stores.partitions.width.total_seconds())
-        while True:
-            try:
-                await self.shop.stores.partitions.ensure_ahead()
-                dropped = await self.shop.stores.partitions.drop_published()
-                await self.shop.stores.runs.forget(older_than=self.shop.settings.runs_kept)
-                await self.shop.stores.rereads.forget(older_than=REQUESTS_KEPT)
-                await self.shop.stores.verifications.forget(older_than=self.shop.settings.runs_kept)
-                await self.shop.stores.withheld.forget(older_than=REQUESTS_KEPT)
-                if dropped:
-                    _log.info("outbox_partitions_dropped", partitions=dropped)
-            except QupersyncError as error:
-                _log.warning("maintenance_failed", reason=str(error))
-            await asyncio.sleep(pause)
 
     async def _keep_streams(
         self, kept: Callable[[], Sequence[tuple[PipelineRelay, StreamKeeper]]], full: asyncio.Event

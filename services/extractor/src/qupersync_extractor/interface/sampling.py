@@ -10,19 +10,18 @@ from uuid import UUID
 import numpy as np
 import pyarrow as pa
 
+from qupersync_extractor.application.entities import READY_MADE
 from qupersync_extractor.application.ports import KeyList, KeyRange, ReadRequest, Source
 from qupersync_extractor.application.probing import SourceProbe
 from qupersync_extractor.application.relation import row_schema
-from qupersync_extractor.domain.catalogue import ENTITY_CLASSES
 from qupersync_extractor.domain.pipeline import Pipeline, SourceEntity
 from qupersync_extractor.infrastructure.sources import build_probe, build_source
 from qupersync_extractor.settings import pipeline_of
 from qupersync_shared.contracts.infinity import plain
 from qupersync_shared.contracts.schema import RowSchema
-from qupersync_shared.contracts.slots import canonical_bytes, key_at
+from qupersync_shared.contracts.slots import key_at
 from qupersync_shared.contracts.types import Kind, LogicalType
 from qupersync_shared.kernel.errors import ConfigurationError, TerminalError
-from qupersync_shared.kernel.positions import Key
 from qupersync_shared.runtime.sampling import Sample, Sampler
 from qupersync_shared.runtime.settings import Configuration
 
@@ -46,7 +45,8 @@ async def take_sample(configuration: Configuration, name: str, rows: int) -> Sam
     batch = batch.select(list(schema.names))  # rows that cannot travel are told in one more column
     found = [plain_values(batch, schema, index) for index in range(batch.num_rows)]
     derived = [derived_values(pipeline.entity, values) for values in found]
-    names = list(derived[0]) if derived else []
+    # A column of the source's own by such a name is what there is to show.
+    names = [name for name in next(filter(None, derived), {}) if name not in schema.names]
     return Sample(
         relation=str(pipeline.relation),
         key=schema.key,
@@ -68,7 +68,7 @@ async def chosen_rows(
             relation=pipeline.relation, schema=schema, range=KeyRange(after=None), limit=_ENTITY_ROWS_MAX
         )
         batch = await source.read(wanted)
-        order = sorted(range(batch.num_rows), key=lambda index: _digest(key_at(batch, schema, index)))
+        order = sorted(range(batch.num_rows), key=key_digests(batch, schema).__getitem__)
         return batch.take(pa.array(order[:count], pa.int64()))
     key_schema = RowSchema(columns=schema.key_columns, key=schema.key)
     found = await probe.sample_keys(pipeline.relation, key_schema, count)
@@ -81,8 +81,15 @@ async def chosen_rows(
     return batch.take(pa.array(order[:count], pa.int64()))
 
 
-def _digest(key: Key) -> str:
-    return hashlib.md5(canonical_bytes(key), usedforsecurity=False).hexdigest()
+def key_digests(batch: pa.RecordBatch, schema: RowSchema) -> list[str]:
+    """Of each row as SQL makes it of tables: the MD5 of its key's text, or of the MD5s of several texts, joined."""
+    columns = [(batch.column(column.name), column.type) for column in schema.key_columns]
+    digests = [[_md5(str(shown_value(plain(value), kind))) for value in values] for values, kind in columns]
+    return [one[0] if len(one) == 1 else _md5("".join(one)) for one in zip(*digests, strict=True)]
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def plain_values(batch: pa.RecordBatch, schema: RowSchema, index: int) -> dict[str, Any]:
@@ -92,7 +99,7 @@ def plain_values(batch: pa.RecordBatch, schema: RowSchema, index: int) -> dict[s
 
 def derived_values(entity: str | None, values: Mapping[str, Any]) -> dict[str, Any]:
     """What follows from an entity's fields; nothing where the row is no valid one of it, which a sample is to show."""
-    known = ENTITY_CLASSES.get(entity or "")
+    known = READY_MADE.get(entity or "")
     if known is None:
         return {}
     try:

@@ -15,7 +15,7 @@ from qupersync_extractor.domain.records import RelayCursor
 from qupersync_extractor.domain.rereads import RereadCounts
 from qupersync_extractor.domain.timeline import TEMPORAL
 from qupersync_extractor.infrastructure.postgres.overview import Overview, left_behind, overview
-from qupersync_extractor.interface.verification_words import DEGRADED, drift, drift_reason, verifications_shown
+from qupersync_extractor.interface.verification_words import verifications_shown
 from qupersync_extractor.settings import extractor_settings
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.kernel.ids import Lane, PipelineName
@@ -66,14 +66,13 @@ def _fragment(pipeline: Pipeline, seen: Overview | None) -> dict[str, Any]:
     state = registration.state
     now = datetime.now(UTC)
     return {
-        "state": DEGRADED if drift(seen.verifications) else _health(registration, seen.control).value,
+        "state": _health(registration, seen.control).value,
         "control": _control(seen.control),
         "reason": registration.trouble
         or _paused(seen.control)
         or _lanes_changed(registration, pipeline)
         or _withheld(seen.withheld, pipeline)
-        or _unreadable(rereads)
-        or drift_reason(seen.verifications),
+        or _unreadable(rereads),
         "verifications": verifications_shown(seen.verifications),
         "withheld_rows": seen.withheld,
         "rereads": {

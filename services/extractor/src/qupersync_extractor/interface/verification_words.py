@@ -11,29 +11,22 @@ from qupersync_shared.kernel.ids import GroupName, PipelineName
 from qupersync_shared.kernel.positions import encode_key
 from qupersync_shared.runtime.console import bytes_shown
 
-DEGRADED: Final = "degraded"
 KEYS_SHOWN: Final = 100
 KEYS_TOLD: Final = 10_000
 
 
-def drift(verifications: Sequence[Verification]) -> int:
-    """How many keys differ, as the last comparison with each group has found."""
-    return sum(one.counts.differing for one in verifications)
-
-
-def drift_reason(verifications: Sequence[Verification]) -> str | None:
+def drift_reason(one: Verification) -> str | None:
     """What makes the pipeline degraded until a later comparison finds no difference; None if nothing does."""
-    reasons = [
+    if not one.counts.differing:
+        return None
+    return (
         f"{one.counts.differing} keys of the target differ from the source, as of {one.started_at:%Y-%m-%d %H:%M} UTC: "
         f"`qupersync verify {one.pipeline} --group {one.group} --repair`"
-        for one in verifications
-        if one.counts.differing
-    ]
-    return "; ".join(reasons) or None
+    )
 
 
 def verifications_shown(verifications: Sequence[Verification]) -> dict[str, dict[str, Any]]:
-    """By loader group, for the status document."""
+    """By loader group, for the status document, which leaves out groups that have gone."""
     return {
         str(one.group): {
             "started_at": one.started_at.isoformat(),
@@ -43,6 +36,7 @@ def verifications_shown(verifications: Sequence[Verification]) -> dict[str, dict
             "differing": one.counts.differing,
             "in_motion": one.counts.in_motion,
             "repaired": one.counts.repaired,
+            "reason": drift_reason(one),
         }
         for one in verifications
     }

@@ -53,7 +53,9 @@ class OpenDigests(Protocol):
         """How far the group was before anything else was looked at."""
         ...
 
-    async def sums(self, within: KeyBounds) -> Sums: ...
+    async def sums(self, within: KeyBounds) -> Sums:
+        """Of a range with very many rows, those of some of them: it differs from the source's in any case."""
+        ...
 
     async def digests(self, within: KeyBounds, *, limit: int) -> Sequence[RowDigest]:
         """At most `limit` rows of the range in the order of their keys."""

@@ -131,14 +131,13 @@ def _one_line(text: str) -> str:
 def _pipelines(configuration: Configuration) -> CheckRow:
     count = len(configuration.pipelines)
     if count:
-        return CheckRow(
-            area="configuration", subject="pipelines", verdict=Verdict.OK, message=f"valid, with {count} of them"
-        )
+        counted = "1 pipeline" if count == 1 else f"{count} pipelines"
+        return CheckRow(area="configuration", subject="pipelines", verdict=Verdict.OK, message=f"valid, {counted}")
     return CheckRow(
         area="configuration",
         subject="pipelines",
         verdict=Verdict.WARNING,
-        message="valid, and there are none",
+        message="valid, without a pipeline",
         cure="`qupersync init` shows how to write one",
     )
 

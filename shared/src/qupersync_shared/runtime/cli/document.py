@@ -44,6 +44,7 @@ def assemble(
         sections = merge(sections, part.sections)
         processes.extend(part.processes)
         reasons.extend(part.reasons)
+    entries = {name: _with_drift(entry) for name, entry in entries.items()}
     if probes.get("nats", {}).get("verdict") != "unknown":  # else nobody knows who is alive
         for name, reason in _not_relayed(entries, processes).items():
             entries[name] = merge(entries[name], {"reason": reason})
@@ -59,6 +60,17 @@ def assemble(
         "probes": {name: dict(probe) for name, probe in probes.items()},
         **sections,
     }
+
+
+def _with_drift(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The comparisons with groups that are there, and what they found: of a group that has gone nothing is to mend."""
+    compared, parked = entry.get("verifications") or {}, entry.get("parked")
+    if parked is not None:  # else nobody knows which groups there are
+        there = {*parked, *((entry.get("stream") or {}).get("held_by") or ())}
+        compared = {group: found for group, found in compared.items() if group in there}
+    reasons = [found["reason"] for found in compared.values() if found.get("reason")]
+    told = {**entry, "verifications": compared} if "verifications" in entry else dict(entry)
+    return merge(told, {"state": "degraded", "reason": "; ".join(reasons)}) if reasons else told
 
 
 def _not_relayed(entries: Mapping[str, Mapping[str, Any]], processes: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Final, NoReturn
 
 from qupersync_shared.kernel.errors import ConfigurationError, QupersyncError
 from qupersync_shared.runtime.logs import describe
+from qupersync_shared.runtime.records import BadCursorError, UnknownFieldError
 
 EXIT_OK: Final = 0
 EXIT_WRONG: Final = 1
@@ -62,6 +63,9 @@ def _explain(error: Exception) -> int:
     match error:
         case ConfigurationError():
             sys.stderr.write(f"configuration: {describe(error)}\n")
+            return EXIT_USAGE
+        case UnknownFieldError() | BadCursorError():
+            sys.stderr.write(f"error: {describe(error)}\n")
             return EXIT_USAGE
         case QupersyncError():
             sys.stderr.write(f"error: {describe(error)}\n")

@@ -334,9 +334,9 @@ def check_choice(named: Sequence[str] | None, pipelines: Sequence[str], *, every
     """ConfigurationError unless exactly one way to choose was used: by name, by pipeline, or all."""
     if sum((bool(named), bool(pipelines), everything)) != 1:
         raise ConfigurationError(
-            "not one choice of what is meant",
+            "not one choice: nothing was named, or in two ways at once",
             place="arguments",
-            cure="Name what `list` shows, or -p PIPELINE, or --all",
+            cure="Use one alone: names that `list` shows, -p PIPELINE for all of its, or --all for every pipeline's",
         )
 
 

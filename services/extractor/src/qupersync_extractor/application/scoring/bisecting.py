@@ -1,8 +1,8 @@
 """Scores of a page in as few calls as can be: all rows at once, halves where the model fails, down to single rows.
 
-A page without a bad row takes one call; k bad rows among n take about 2k·log2(n/k) more. When CALLS_MAX are not enough
-it is not the rows: the model fails as a whole. So it does when not one row can be scored, and neither can a row that it
-must be able to score (`known_good`).
+A page without a bad row takes one call; k bad rows among n take about 2k·log2(n/k) more, and never more than 2n. The
+model fails as a whole when not one row can be scored, and neither can a row that it must be able to score
+(`known_good`).
 """
 
 import re
@@ -14,7 +14,6 @@ import numpy as np
 
 from qupersync_extractor.application.scoring.ports import Matrix, Model, ModelMetadata, ModelUnavailableError
 
-CALLS_MAX: Final = 4096
 NOT_FINITE: Final = "the model's score is not a finite number"
 _SINGLES_BEFORE_DOUBT: Final = 32
 _REASON_MAX: Final = 200
@@ -81,7 +80,6 @@ class _Search:
     matrix: Matrix
     found: Scored
     known_good: Callable[[], Sequence[Matrix]]
-    calls: int = 0
     failed: int = 0
     said: str = ""
     succeeded: bool = False
@@ -91,11 +89,8 @@ class _Search:
         pending = [rows]
         while pending:
             part = pending.pop()
-            self.calls += 1
-            if self.calls > CALLS_MAX:
-                raise self._whole(f"on too many rows of a page, {self.failed} and more, for instance: {self.said}")
             try:
-                self.found.scores[part] = _call(self.model, self.matrix[part])
+                scores = _call(self.model, self.matrix[part])
             except ModelUnavailableError:
                 raise
             except MemoryError as error:
@@ -111,8 +106,16 @@ class _Search:
                 if self.failed == _SINGLES_BEFORE_DOUBT:
                     self._doubt()
             else:
-                self.succeeded = True
+                self.found.scores[part] = scores
+                self._note(scores)
         self._doubt()
+
+    def _note(self, scores: Matrix) -> None:
+        """An answer without one finite number proves a model no more than an error does."""
+        if np.isfinite(scores).any():
+            self.succeeded = True
+        else:
+            self.said = self.said or NOT_FINITE
 
     def _doubt(self) -> None:
         """Whether it is the rows: where nothing was scored yet, a row that is known to be good must be."""

@@ -42,7 +42,7 @@ class Difference:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """Both sides of one key: the source before `at`, by its own clock; the target, which was as far as `honest_time`
-    before. `refused`: the source's row holds what no event can carry.
+    before. `refused`: the source's row holds what no event can carry. `keeps`: a row may outlive its source.
     """
 
     key: Key
@@ -51,10 +51,13 @@ class Look:
     target: RowContent
     honest_time: datetime | None
     refused: bool = False
+    keeps: bool = False
 
     @property
     def equal(self) -> bool:
-        """Whether both have the same row, or none."""
+        """Whether both have the same row, or none, or the target's is as it should be."""
+        if self.keeps and self.source is None:
+            return True
         return self.source == (self.target.columns if self.target.present else None)
 
     def stands_as(self, earlier: "Look") -> bool:
@@ -81,13 +84,16 @@ class Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looking:
-    """Reads rows of both sides by their keys. `without_nul`: the owner has NUL bytes taken out of texts."""
+    """Reads rows of both sides by their keys. `without_nul`: the owner has NUL bytes taken out of texts. `keeps`: rows
+    stay in the target when their source has gone.
+    """
 
     source: Source
     target: TargetSide
     compared: Compared
     cursor: str | None
     without_nul: bool = False
+    keeps: bool = False
 
     async def look(self, keys: Sequence[Key]) -> list[Look]:
         """Every key, in order; the source is read before the target is asked."""
@@ -109,6 +115,7 @@ class Looking:
                 target=theirs[encode_key(key)],
                 honest_time=None if standing is None else standing.honest_time,
                 refused=key in refused,
+                keeps=self.keeps,
             )
             for key in keys
         ]

@@ -126,12 +126,16 @@ class Verify:
         finally:
             outcome.bytes_moved = self.ports.digests.bytes_moved + self.ports.loaders.bytes_moved
 
+    @property
+    def _keeps(self) -> bool:
+        return self.pipeline.deletes is DeletePolicy.KEEP
+
     def _narrowing(self, target: TargetSide, compared: Compared) -> Narrowing:
         return Narrowing(
             source=self.ports.digests,
             target=target,
             compared=compared,
-            keeps=self.pipeline.deletes is DeletePolicy.KEEP,
+            keeps=self._keeps,
             limits=self.limits,
             told=self.told,
         )
@@ -148,6 +152,7 @@ class Verify:
             compared=compared,
             cursor=self.pipeline.cursor,
             without_nul=self.without_nul,
+            keeps=self._keeps,
         )
         passing = Passing(pipeline=self.pipeline, registry=self.ports.registry, target=target, seconds=self.seconds)
         return Deciding(looking=looking, passed=passing, withheld=self.withheld)

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ def parsed(text: str, path: Path) -> dict[str, Any]:
     """The JSON object of the file; ModelUnavailableError names it where it is none."""
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelUnavailableError(f"{path} is not JSON: {error}", cure="Write the file anew") from None
     if not isinstance(found, dict):
         raise _wrong(path, "it is not a JSON object")
@@ -53,7 +54,7 @@ def checked(found: Mapping[str, Any], path: Path, *, version: str) -> ModelMetad
 def _features(value: Any, path: Path) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(name, str) and name for name in value):
         raise _wrong(path, "features must be a list of names, one at least, in the order of the model's columns")
-    doubled = sorted({name for name in value if value.count(name) > 1})
+    doubled = sorted(name for name, count in Counter(value).items() if count > 1)
     if doubled:
         raise _wrong(path, f"feature {doubled[0]!r} stands twice")
     return tuple(value)
@@ -91,10 +92,13 @@ def _moment(value: Any, path: Path) -> datetime:
 def _example(value: Any, features: tuple[str, ...], path: Path) -> tuple[float, ...] | None:
     if value is None:
         return None
-    numbers = isinstance(value, list) and all(isinstance(one, int | float) and math.isfinite(one) for one in value)
-    if not numbers or len(value) != len(features):
+    try:
+        numbers = [float(one) for one in value if isinstance(one, int | float)] if isinstance(value, list) else []
+    except OverflowError:
+        numbers = []
+    if not len(numbers) == len(value) == len(features) or not all(map(math.isfinite, numbers)):
         raise _wrong(path, f"example must be a list of {len(features)} numbers, one a feature")
-    return tuple(float(one) for one in value)
+    return tuple(numbers)
 
 
 def _text(value: Any, name: str, path: Path) -> str:

@@ -61,14 +61,8 @@ class SourceQuarantine:
             await connection.execute(again, values)
 
     async def unresolved(self, pipeline: PipelineName) -> list[str]:
-        query = (
-            sa.select(_table.c.key)
-            .where(_table.c.pipeline == pipeline, _unresolved)
-            .order_by(_table.c.last_seen_at)
-            .limit(UNRESOLVED_MAX)
-        )
         with self._working() as connection:
-            return list((await connection.execute(query)).scalars())
+            return list((await connection.execute(unresolved_statement(pipeline))).scalars())
 
     async def resolve(self, pipeline: PipelineName, settled: Mapping[str, Resolution]) -> None:
         for resolution in Resolution:
@@ -81,6 +75,12 @@ class SourceQuarantine:
                 await connection.execute(
                     sa.update(_table).where(*chosen).values(resolved_at=_now, resolution=resolution.value)
                 )
+
+
+def unresolved_statement(pipeline: PipelineName) -> sa.Select[Any]:
+    """What reads the keys that wait, the ones withheld longest ago first: for every page, so by index."""
+    waiting = sa.select(_table.c.key).where(_table.c.pipeline == pipeline, _unresolved)
+    return waiting.order_by(_table.c.last_seen_at).limit(UNRESOLVED_MAX)
 
 
 async def withheld_counts(connection: AsyncConnection, pipelines: SequenceOf[PipelineName]) -> dict[PipelineName, int]:

@@ -102,7 +102,7 @@ source_quarantine: Final = sa.Table(
 sa.Index(
     "source_quarantine_unresolved_idx",
     source_quarantine.c.pipeline,
-    source_quarantine.c.first_seen_at,
+    source_quarantine.c.last_seen_at,
     postgresql_where=source_quarantine.c.resolved_at.is_(None),
 )
 

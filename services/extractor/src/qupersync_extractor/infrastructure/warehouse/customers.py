@@ -12,8 +12,7 @@ from qupersync_extractor.domain.warehouse.customer import Customer
 from qupersync_extractor.domain.warehouse.repositories import check_sample
 from qupersync_extractor.infrastructure.duckdb_file import DuckDbFile
 from qupersync_extractor.infrastructure.warehouse.sql import statement
-from qupersync_extractor.infrastructure.warehouse.staging import staged
-from qupersync_shared.kernel.errors import TerminalError
+from qupersync_extractor.infrastructure.warehouse.staging import check_exact, staged
 
 TABLE = "raw.customers"
 
@@ -58,12 +57,13 @@ class DuckDbCustomerRepository:
         with self._file.writing(TABLE) as connection:
             connection.register("staged", rows)
             connection.execute(statement("save_customers"))
-            counted = connection.execute(statement("customers_rounded")).fetchone()
-            if counted is not None and counted[0]:
-                raise TerminalError(
-                    f"{TABLE} of {self._file} cannot hold the mrr of {counted[0]} customers exactly; nothing was saved",
-                    cure="Make the column DECIMAL(18, 4), as the warehouse makes it",
-                )
+            check_exact(
+                connection,
+                "customers_rounded",
+                table=f"{TABLE} of {self._file}",
+                what="mrr",
+                cure="Make the column DECIMAL(18, 4), as the warehouse makes it",
+            )
 
 
 def _money(text: str | None) -> Decimal | None:

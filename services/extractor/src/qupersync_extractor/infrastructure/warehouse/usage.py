@@ -12,7 +12,7 @@ from qupersync_extractor.domain.warehouse.repositories import check_days, in_utc
 from qupersync_extractor.domain.warehouse.usage_event import UsageEvent
 from qupersync_extractor.infrastructure.duckdb_file import DuckDbFile
 from qupersync_extractor.infrastructure.warehouse.sql import statement
-from qupersync_extractor.infrastructure.warehouse.staging import staged
+from qupersync_extractor.infrastructure.warehouse.staging import check_exact, staged
 
 TABLE = "raw.usage_events"
 _SINCE = (
@@ -72,3 +72,10 @@ class DuckDbUsageRepository:
         with self._file.writing(TABLE) as connection:
             connection.register("staged", rows)
             connection.execute(statement("save_events"))
+            check_exact(
+                connection,
+                "events_rounded",
+                table=f"{TABLE} of {self._file}",
+                what="timestamp or score",
+                cure="Make the columns TIMESTAMP and DOUBLE, as the warehouse makes them",
+            )

@@ -62,6 +62,8 @@ async def width_row(look: Look, *, event_bytes_max: int) -> CheckRow:
     """The row `row width`: the widest encoded row of a sample, and the declared maximum, against an event's limit."""
     room = event_bytes_max - HEADER_BYTES
     batch = await _sample(look)
+    if not batch.num_rows:
+        return ok(look.area, "row width", "there are no rows to measure")
     widest = widest_encoded(batch)
     layout = None if look.is_entity else await look.probe.layout(look.pipeline.relation)
     declared = None if layout is None else layout.row_bytes_max

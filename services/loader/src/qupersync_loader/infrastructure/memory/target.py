@@ -55,7 +55,7 @@ class MemorySession:
             known.filled = FilledColumns().fitting(schema.names, at=at, present=())
             return
         filled = known.filled.fitting(schema.names, at=at, present=table.types)
-        changes = _changes(table, schema, known.filled)
+        changes = _changes(table, schema, known)
         frozen = self._pipeline.schema_policy is SchemaPolicy.FREEZE
         if frozen and filled.gone - known.filled.gone:
             raise SchemaRefusedError(f"the source has dropped columns: {sorted(filled.gone)}")
@@ -73,7 +73,7 @@ class MemorySession:
             work.release()
 
 
-def _changes(table: Table, schema: RowSchema, known: FilledColumns) -> dict[str, str]:
+def _changes(table: Table, schema: RowSchema, known: PipelineStore) -> dict[str, str]:
     """Columns that are to have other types, or to be made; SchemaRefusedError where that would mean another content."""
     changes: dict[str, str] = {}
     for column in schema.columns:
@@ -83,10 +83,18 @@ def _changes(table: Table, schema: RowSchema, known: FilledColumns) -> dict[str,
             changes[column.name] = fitting.to
         if isinstance(fitting, Refused):
             vacant = all(row.values.get(column.name) is None for row in table.rows.values())
-            if column.name not in known.gone or column.name in schema.key or not vacant:
+            gone = known.filled.gone
+            if column.name not in gone or column.name in schema.key or not vacant or _is_awaited(known, column.name):
                 raise SchemaRefusedError(f"column {column.name!r} is {held}, the source's is {column.type.name}")
             changes[column.name] = column.type.postgres
     return changes
+
+
+def _is_awaited(known: PipelineStore, name: str) -> bool:
+    """Whether some lane may bring values from before the column was dropped."""
+    gone = known.filled.columns[name].gone
+    passed = [mark for mark in known.watermarks.values() if gone is not None and (mark.log, mark.sequence) >= gone]
+    return len(passed) < (known.lanes or 0)
 
 
 def _holds(table: Table, column: Column) -> bool:

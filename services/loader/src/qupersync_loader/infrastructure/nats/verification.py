@@ -94,12 +94,21 @@ class VerificationServer:
     async def _answer(self, message: Msg) -> None:
         async with self._turn:
             try:
-                reply = await self._reply(message)
+                reply = await self._reply_or_reason(message)
                 await message.respond(reply.model_dump_json(exclude_defaults=True).encode())
             except (nats.errors.Error, OSError) as error:
                 _log.info("verification_unanswered", error=error)
-            except Exception:  # noqa: BLE001  # one question must not end the server
-                _log.exception("verification_failed")
+
+    async def _reply_or_reason(self, message: Msg) -> VerificationReply:
+        """Silence would be taken for a loader that is missing."""
+        try:
+            return await self._reply(message)
+        except Exception as error:  # noqa: BLE001  # one question must not end the server
+            _log.exception("verification_failed")
+            return VerificationReply(
+                refused=f"the loader could not answer ({type(error).__name__})",
+                cure="Its log has `verification_failed` with the cause",
+            )
 
     async def _reply(self, message: Msg) -> VerificationReply:
         try:

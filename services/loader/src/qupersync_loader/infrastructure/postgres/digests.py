@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from qupersync_loader.application.digests import KeyBounds, RowDigest
 from qupersync_loader.domain.pipeline import Adopt, TargetPipeline
-from qupersync_loader.infrastructure.postgres.digest_sql import Types, exact_text, key_text, row_digest
+from qupersync_loader.infrastructure.postgres.digest_sql import Types, exact_text, row_digest
+from qupersync_loader.infrastructure.postgres.key_text import key_text
 from qupersync_loader.infrastructure.postgres.names import DELETED_AT, PLACE, SEQUENCE, SLOT, quote, quote_table
 from qupersync_loader.infrastructure.postgres.quarantine import bound, columns, storable
 from qupersync_loader.infrastructure.postgres.sql import statement
@@ -24,6 +25,7 @@ from qupersync_shared.kernel.errors import TerminalError
 from qupersync_shared.kernel.positions import Key, Scalar, encode_key
 from qupersync_shared.runtime.database import raw_connection, translated
 
+RANGE_ROWS_MAX: Final = 200_000  # many more than the source has in a range: so many differ, whatever they are
 _ROWS_AHEAD: Final = 10  # of rows that may be 16 MB each
 _BEGIN: Final = text("SET TRANSACTION READ ONLY")
 _SETTINGS: Final = "SET LOCAL DateStyle = 'ISO, MDY'; SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 0"
@@ -85,8 +87,9 @@ class OpenTable:
             f"coalesce(sum(('x' || substr(d.digest, {start}, {_DIGITS}))::bit({PART_BITS})::bigint), 0)::text"
             for start in (1, 1 + _DIGITS)
         ]
-        # OFFSET 0 keeps the digest from being computed once for each sum.
-        sql = f"SELECT count(*), {', '.join(halves)} FROM ({self._digests(condition)} OFFSET 0) AS d"  # noqa: S608  # quoted
+        # LIMIT also keeps the digest from being computed once for each sum.
+        found = f"{self._digests(condition)} LIMIT {RANGE_ROWS_MAX}"
+        sql = f"SELECT count(*), {', '.join(halves)} FROM ({found}) AS d"  # noqa: S608  # quoted
         rows, first, second = await self.driver.fetchrow(sql, *values)
         return Sums(rows=rows, first=int(first), second=int(second))
 
@@ -147,7 +150,7 @@ class OpenTable:
     def _digests(self, condition: str, *, keys: bool = False) -> str:
         selected = f"{row_digest(self.columns, self.types)} AS digest"
         if keys:
-            texts = [key_text(column, self.types[column.name]) for column in self.schema.key_columns]
+            texts = [key_text(f"t.{quote(c.name)}", c.type, self.types[c.name]) for c in self.schema.key_columns]
             selected = f"{selected}, {', '.join(texts)}"
         return f"SELECT {selected} FROM {self._table} AS t WHERE {self._ours()}{condition}"  # noqa: S608  # quoted
 

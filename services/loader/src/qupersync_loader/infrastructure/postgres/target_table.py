@@ -288,14 +288,23 @@ class TargetTable:
                 )
 
     async def _vacant(self, schema: RowSchema, columns: dict[str, _Found], known: FilledColumns) -> list[str]:
-        """Columns that the source dropped before, has again as something else, and that hold nothing any more."""
+        """Columns that the source dropped before, has again as something else, and that hold nothing any more.
+
+        A lane that has yet to come to the drop may still bring values of the old type.
+        """
         other = [
             column.name
             for column in schema.columns
             if column.name in known.gone and column.name not in schema.key and column.name in columns
             if isinstance(fit(columns[column.name].type, column.type), Refused)
         ]
-        return [name for name in other if not await self._holds_values(name)]
+        return [name for name in other if not (await self._is_awaited(known, name) or await self._holds_values(name))]
+
+    async def _is_awaited(self, known: FilledColumns, name: str) -> bool:
+        """Whether some lane may bring values from before the drop."""
+        gone = known.columns[name].gone
+        names = (self._pipeline.group, self._pipeline.name)
+        return gone is not None and bool(await self._driver.fetchval(statement("lanes_behind"), *names, *gone))
 
     async def _keep_vacant(self, names: Sequence[str]) -> None:
         """Nobody writes into these columns until the transaction ends; TransientError where somebody has."""

@@ -30,7 +30,7 @@ from qupersync_shared.kernel.positions import Key, Scalar, ScalarKind
 ASK_AGAIN_SECONDS: Final = 900.0
 ROWS_MAX: Final = (1 << 31) - 1  # LIMIT takes no more
 LIST_MAX: Final = 1_024
-LISTS_MAX: Final = 8
+LISTS_MAX: Final = 64
 _NODES: Final = statement(STV_SLICES, "nodes.sql", {"node_id": INTEGER, "slice_count": INTEGER})
 _OWN_RIGHTS: Final = statement(SVV_USER_INFO, "own_rights.sql", {"user_id": INTEGER, "sees_all": BOOLEAN})
 _USERS_SEEN: Final = statement(

@@ -1,10 +1,10 @@
 """The generated statements over both tables' rows: checksums, differing keys, merging. Pure text."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from qupersync_loader.domain.pipeline import DeletePolicy, TargetPipeline
+from qupersync_loader.infrastructure.postgres.key_text import fitted_key_text
 from qupersync_loader.infrastructure.postgres.names import (
     DELETED_AT,
     PLACE,
@@ -16,7 +16,6 @@ from qupersync_loader.infrastructure.postgres.names import (
 )
 from qupersync_loader.infrastructure.postgres.statements import exact, parameter
 from qupersync_shared.contracts.schema import Column, RowSchema
-from qupersync_shared.contracts.types import Kind
 
 _BINARY: Final = 'COLLATE "C"'
 _SEED: Final = 0x5EED_0F_A11_0DD  # not 0: with that, zero has the hash of NULL
@@ -58,7 +57,8 @@ class RowStatements:
     def differing_keys(self) -> str:
         """The first keys that differ in some slots, lane by lane: $1 slots, $2 lanes, $3 how many keys of each lane."""
         key = self.schema.key_columns
-        texts = ", ".join(f"{_canonical('r', column)} AS {text}" for column, text in zip(key, self._texts, strict=True))
+        written = [fitted_key_text(f"r.{quote(column.name)}", column.type) for column in key]
+        texts = ", ".join(f"{one} AS {name}" for one, name in zip(written, self._texts, strict=True))
         either = ", ".join(f"coalesce(l.{name}, s.{name}) AS {name}" for name in (*map(quote, self.schema.key), SLOT))
         first, lane = quote(self.schema.key[0]), f"mod(r.{SLOT}, $2::integer)"
         place = f"row_number() OVER (PARTITION BY {lane} ORDER BY {listed(self.schema.key, 'r.')})"
@@ -204,17 +204,3 @@ class RowStatements:
     def _same_key(self, one: str, two: str) -> str:
         pairs = [(exact(one, column), exact(two, column)) for column in self.schema.key_columns]
         return " AND ".join(f"{a} = {b}" for a, b in pairs)
-
-
-def _canonical(alias: str, column: Column) -> str:
-    """A key's value in the canonical text of its type, for people to read and to compare with the quarantine's."""
-    place = f"{alias}.{quote(column.name)}"
-    forms: Mapping[Kind, str] = {
-        Kind.NUMERIC: f"trim_scale({place})::text",
-        Kind.TIMESTAMP: f"to_char({place}, 'FMYYYY-MM-DD HH24:MI:SS.US')",
-        Kind.TIMESTAMPTZ: f"to_char({place} AT TIME ZONE 'UTC', 'FMYYYY-MM-DD HH24:MI:SS.US') || 'Z'",
-        Kind.TIME: f"to_char({place}::interval, 'HH24:MI:SS.US')",
-        Kind.UUID: f"replace({place}::text, '-', '')",
-        Kind.VARBYTE: f"encode({place}, 'hex')",
-    }
-    return forms.get(column.type.kind, f"{place}::text")

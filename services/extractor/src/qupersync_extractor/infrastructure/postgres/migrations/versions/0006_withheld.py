@@ -1,0 +1,14 @@
+"""Withheld rows in the order in which pages ask for them."""  # noqa: INP001  # Alembic loads it by path
+
+from pathlib import Path
+
+from alembic import op
+
+from qupersync_shared.runtime.migrations import execute_script
+
+revision = "0006"
+down_revision = "0005"
+
+
+def upgrade() -> None:
+    execute_script(op.get_bind(), Path(__file__).with_suffix(".sql"))
