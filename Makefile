@@ -12,7 +12,7 @@ STAMP := $(VENV)/.ready
 .PHONY: help setup demo up test test-all faults test-redshift soak unattended lint format types check bench simulate lock lock-check isolated clean
 PYTEST_ARGS ?=
 ARGS ?=
-# So many processes share the tests, each with a local stack of its own; 0 runs them one after the other. Faults wait
+# So many processes share the tests, each with a local stack of its own; 0 runs them one after the other. Tests wait
 # more than they compute: two share them unless it is said otherwise.
 WORKERS ?=
 SHARED = -n $(or $(WORKERS),$(1)) --dist worksteal
@@ -37,7 +37,7 @@ up: $(STAMP) ## local stack and services in the foreground, until Ctrl-C (ARGS=-
 	@$(BIN)/qupersync up $(ARGS)
 
 test: $(STAMP) ## every test but benchmarks, the long faults and what needs Docker (WORKERS=2)
-	@$(BIN)/python -m pytest $(call SHARED,0) -m "not benchmark and not docker and not long" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(call SHARED,2) -m "not benchmark and not docker and not long" $(PYTEST_ARGS)
 
 test-all: $(STAMP) ## every test, benchmarks and Docker included where it answers
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
