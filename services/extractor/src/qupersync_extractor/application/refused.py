@@ -4,6 +4,7 @@ A source tells them in a last column of its batch, `_qs_refused`, which is there
 value says why, and the value that is refused stands as NULL. Their keys are withheld from the page's events.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -16,6 +17,7 @@ from qupersync_shared.kernel.errors import TerminalError
 REFUSED_COLUMN: Final = "_qs_refused"
 CURE: Final = "Mend the value at the source, or leave the column out or cast it in a query"
 _REASON_MAX: Final = 500
+_VALUES: Final = re.compile(r"'[^']*'|\"[^\"]*\"|(?<!\w)[-+]?\d[\d_.,]*(?:[eE][-+]?\d+)?")
 _ERRORS: Final = (pa.ArrowException, ValueError, TypeError, OverflowError)
 
 Convert = Callable[[int, int], pa.Array]
@@ -80,7 +82,12 @@ def without_refusals(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.Array | 
     return batch.remove_column(place), batch.column(place)
 
 
+def without_values(words: str) -> str:
+    """The words without the numbers and quoted texts that may be a row's values: they do not belong in logs."""
+    return _VALUES.sub("…", words)
+
+
 def _reason(column: Column, error: Exception) -> str:
-    words = str(error)
+    words = without_values(str(error))
     shown = words if len(words) <= _REASON_MAX else words[: _REASON_MAX - 1] + "…"
     return f"column {column.name!r} holds what {column.type.name} cannot carry: {shown}"

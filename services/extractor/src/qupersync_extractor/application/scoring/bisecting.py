@@ -5,19 +5,18 @@ model fails as a whole when not one row can be scored, and neither can a row tha
 (`known_good`).
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
+from qupersync_extractor.application.refused import without_values
 from qupersync_extractor.application.scoring.ports import Matrix, Model, ModelMetadata, ModelUnavailableError
 
 NOT_FINITE: Final = "the model's score is not a finite number"
 _SINGLES_BEFORE_DOUBT: Final = 32
 _REASON_MAX: Final = 200
-_VALUES: Final = re.compile(r"'[^']*'|\"[^\"]*\"|(?<!\w)[-+]?\d[\d_.,]*(?:[eE][-+]?\d+)?")
 _MEND: Final = "Mend the model, or pin another version; the pipeline goes on by itself"
 
 
@@ -69,7 +68,7 @@ def is_whole(model: Model, rows: Sequence[Matrix]) -> bool:
 def reason_of(error: Exception) -> str:
     """What a model said, in one line, without the numbers and quoted texts that may be a row's values."""
     lines = str(error).strip().splitlines()
-    said = _VALUES.sub("…", lines[0]) if lines else ""
+    said = without_values(lines[0]) if lines else ""
     shown = said if len(said) <= _REASON_MAX else said[: _REASON_MAX - 1] + "…"
     return f"{type(error).__name__}: {shown}" if shown else type(error).__name__
 

@@ -10,6 +10,8 @@ from qupersync_extractor.application.scoring.ports import Matrix, ModelMetadata,
 from qupersync_shared.runtime.logs import get_logger
 
 PROBABILITY_DECIMALS: Final = 12
+VALUE_DIGITS: Final = 12
+_LEAST: Final = 1e-250
 _EXTRA: Final = "pip install 'qupersync-extractor[scoring]'"
 _log = get_logger(__name__)
 
@@ -36,10 +38,10 @@ class EstimatorModel:
         return self._takes_missing
 
     def scores(self, matrix: Matrix) -> Matrix:
-        if self._column is None:
-            return np.asarray(self._estimator.predict(matrix), np.float64).reshape(-1)
-        every = np.asarray(self._estimator.predict_proba(matrix), np.float64)
         # The last digits depend on which rows stand in one matrix: with them, rows would seem changed in every page.
+        if self._column is None:
+            return _significant(np.asarray(self._estimator.predict(matrix), np.float64).reshape(-1))
+        every = np.asarray(self._estimator.predict_proba(matrix), np.float64)
         return np.round(every[:, self._column], PROBABILITY_DECIMALS)
 
     def _check_features(self) -> None:
@@ -65,6 +67,15 @@ class EstimatorModel:
             f"the model in {self._place} is not what its metadata says: {why}",
             cure="Write the metadata that the training script knows",
         )
+
+
+def _significant(values: Matrix) -> Matrix:
+    """The values to VALUE_DIGITS significant digits; what is not finite, zero or beyond all measure stays as it is."""
+    size = np.abs(values)
+    measured = np.isfinite(values) & (size > _LEAST) & (size < 1 / _LEAST)
+    factors = 10.0 ** (VALUE_DIGITS - 1 - np.floor(np.log10(np.where(measured, size, 1.0))))
+    rounded: Matrix = np.where(measured, np.round(np.where(measured, values, 0.0) * factors) / factors, values)
+    return rounded
 
 
 def opened(stored: BinaryIO, metadata: ModelMetadata, *, place: str) -> EstimatorModel:

@@ -18,6 +18,7 @@ from qupersync_shared.kernel.ids import EventId, PipelineName
 from qupersync_shared.runtime.database import translated
 
 UNRESOLVED_MAX: Final = 10_000
+KEYS_MAX: Final = 200_000  # those of one pipeline, in memory while it is compared
 _table: Final = tables.source_quarantine
 _now: Final = sa.func.clock_timestamp()
 _unresolved: Final = _table.c.resolved_at.is_(None)
@@ -119,7 +120,7 @@ class PostgresWithheldRows:
         return [_row_of(row) for row in rows], max(0, total - len(rows))
 
     async def keys(self, pipeline: PipelineName) -> frozenset[str]:
-        query = sa.select(_table.c.key).where(_table.c.pipeline == pipeline, _unresolved).limit(UNRESOLVED_MAX)
+        query = sa.select(_table.c.key).where(_table.c.pipeline == pipeline, _unresolved).limit(KEYS_MAX)
         with translated():
             async with self._engine.connect() as connection:
                 return frozenset((await connection.execute(query)).scalars())
