@@ -59,6 +59,7 @@ class Faults:
             case Act.SOURCE_CLOCK if not world.setting.sweeps:
                 pass  # nothing is promised where it goes back and no lookback is read again
             case Act.SOURCE_CLOCK:
+                self.referee.note_clock()
                 world.set_source_clock(timedelta(seconds=(-10, 0, 10)[number % 3]))
             case Act.FOREIGN:
                 self.referee.fenced = False  # what stands behind a foreign message is not recognised

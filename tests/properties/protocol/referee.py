@@ -80,12 +80,16 @@ class Referee:
 
     def note_commit(self, number: int, version: int | None) -> None:
         """A row was committed, or deleted, at a moment that no clock of the source has shown before."""
-        self._latest = max(self._latest, self._world.source.now)
+        self.note_clock()
         if version is None:
             self._gone.setdefault(number, self._latest)
         else:
             self._gone.pop(number, None)
             self._committed[version] = self._latest
+
+    def note_clock(self) -> None:
+        """The source's clock shows this now, and may be put back: what is committed then is committed later."""
+        self._latest = max(self._latest, self._world.source.now)
 
     @property
     def changed_at(self) -> datetime:
