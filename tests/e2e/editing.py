@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 import yaml
 from tests.e2e.world import COLUMNS, ROWS, World, eventually
+from tests.faults.watching import told
 
 from qupersync_local.compare import compare_tables
 from qupersync_local.compare_sides import PostgresSide
@@ -17,6 +18,19 @@ def edit(world: World, change: Callable[[dict[str, Any]], None]) -> None:
     tree = world.configuration
     change(tree)
     write(world, yaml.safe_dump(tree, sort_keys=False))
+
+
+async def edit_and_wait(world: World, change: Callable[[dict[str, Any]], None]) -> None:
+    """Edits the file, and returns when every process that runs and watches it goes by it."""
+    watching = [process for process in world.services.processes.values() if process.running and process.lasting]
+    before = {process.name: len(told(process, "configuration_taken_up")) for process in watching}
+    edit(world, change)
+
+    async def taken_up() -> bool:
+        world.services.check()
+        return all(len(told(process, "configuration_taken_up")) > before[process.name] for process in watching)
+
+    await eventually("the edited file is not taken up", taken_up, seconds_max=60)
 
 
 def write(world: World, text: str) -> None:

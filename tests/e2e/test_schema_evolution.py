@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import duckdb
 import pytest
-from tests.e2e.editing import edit
+from tests.e2e.editing import edit, edit_and_wait
 from tests.e2e.test_rebuild import told
 from tests.e2e.world import Answer, World, command, eventually, opened
 from tests.faults.gates import Gate
@@ -256,7 +256,8 @@ async def test_freeze_and_not_null_hold_the_pipeline_until_somebody_decides(loca
         await world.app.execute(f"ALTER TABLE {world.target} ALTER COLUMN ratio DROP NOT NULL")
         await emptied(world, "ratio")
 
-        edit(world, lambda tree: tree["pipelines"][world.name].update({"schema": "freeze"}))
+        # A loader that has not read the file yet would add the column, and rightly so.
+        await edit_and_wait(world, lambda tree: tree["pipelines"][world.name].update({"schema": "freeze"}))
         await change(world, "UPDATE {table} SET count = count + 1, updated_at = now()")
         await drained(world, ROWS)
         await change(world, "ALTER TABLE {table} ADD COLUMN extra integer DEFAULT 1")

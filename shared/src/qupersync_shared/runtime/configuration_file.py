@@ -87,8 +87,8 @@ class ConfigurationFile:
                 if found.trouble is not None:
                     _log.warning("configuration_not_in_force", path=str(self.path), reason=found.trouble)
                 if found.in_force.pipelines != before.pipelines:
-                    _log.info("configuration_taken_up", path=str(self.path), **_differences(before, found.in_force))
                     await take(found.in_force)
+                    _log.info("configuration_taken_up", path=str(self.path), **_differences(before, found.in_force))
             except Exception as error:  # noqa: BLE001  # a defect here must not end what goes on
                 _log.exception("configuration_not_taken_up", path=str(self.path))
                 tell(f"its configuration was not taken up whole (a defect, the log has more): {describe(error)}")
