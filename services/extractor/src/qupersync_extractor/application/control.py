@@ -59,6 +59,11 @@ class PipelineControl(Audit):
             self.paused, self.reason = False, None
             self._by(by, at)
 
+    def reset(self, *, by: str, at: datetime, version: int | None = None) -> None:
+        """Somebody begins the pipeline anew; it stays paused if it was. StaleVersionError as `pause`."""
+        self.expect(version, what=str(self.pipeline))
+        self._by(by, at)
+
     def remove(self, *, by: str, at: datetime) -> None:
         """The configuration no longer has the pipeline; what was decided of it stays, for when it comes back."""
         if not self.deleted:
@@ -135,6 +140,14 @@ async def resume(begin: ControlWorkFactory, pipeline: PipelineName, *, by: str, 
         control.resume(by=by, at=await work.controls.now(), version=version)
         await work.commit()
         return control
+
+
+async def decide_reset(begin: ControlWorkFactory, pipeline: PipelineName, *, by: str, version: int | None) -> None:
+    """Records who begins a pipeline anew, which raises its version: of two who decide at once, one is told so."""
+    async with begin() as work:
+        control = await work.controls.make(pipeline, by=by)
+        control.reset(by=by, at=await work.controls.now(), version=version)
+        await work.commit()
 
 
 def names_of(pipelines: Iterable[str]) -> frozenset[PipelineName]:

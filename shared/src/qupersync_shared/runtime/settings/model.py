@@ -4,13 +4,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     field_validator,
@@ -20,15 +17,19 @@ from pydantic import (
 from qupersync_shared.contracts.schema import IDENTIFIER_BYTES_MAX
 from qupersync_shared.contracts.subjects import check_name
 from qupersync_shared.runtime.settings.catalogue import ENTITIES, complete, include
+from qupersync_shared.runtime.settings.control import (
+    JITTER_MAX,
+    ControlSection,
+    ListenSection,
+    Section,
+    SourceSection,
+    check_zone,
+)
 from qupersync_shared.runtime.settings.units import Duration, Size
 
 
 def _identifier(name: str) -> str:
     return check_identifier(name)
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
 
 
 def _listed(value: object) -> object:
@@ -40,7 +41,7 @@ def _without_password(address: str) -> str:
     return address.rpartition("@")[2]
 
 
-class RedshiftSource(Section):
+class RedshiftSource(SourceSection):
     """A Redshift cluster or workgroup, read through redshift-connector."""
 
     kind: Literal["redshift"]
@@ -57,7 +58,7 @@ class RedshiftSource(Section):
     query_group: str = "qupersync"
 
 
-class DuckDbSource(Section):
+class DuckDbSource(SourceSection):
     """A DuckDB file, opened read-only; without one, queries read Parquet, CSV and whatever else DuckDB can."""
 
     kind: Literal["duckdb"]
@@ -122,12 +123,14 @@ class ExtractorSection(Section):
     page_bytes_max: Size = Field(default=64 << 20, ge=1 << 20)
     memory_max: Size = Field(default=128 << 20, ge=1 << 20)
     runs_kept: Duration = Field(default=timedelta(days=90), ge=timedelta(seconds=10))
+    ledger_kept: Duration = Field(default=timedelta(days=7), ge=timedelta(seconds=10))
 
 
 class LoaderSection(Section):
     group: Annotated[str, BeforeValidator(lambda v: check_name(v) if isinstance(v, str) else v)] = "main"
     connections: int = Field(default=8, ge=1, le=100)
     ack_wait: Duration = Field(default=timedelta(seconds=60), ge=timedelta(seconds=1), le=timedelta(hours=1))
+    probes: ListenSection | None = None
 
 
 class ModelsSection(Section):
@@ -145,11 +148,18 @@ class ScoreSection(Section):
 
 
 class Schedule(Section):
-    """When a pipeline runs; exactly one of the three. `continuous` runs again as soon as it ended, once a second."""
+    """When a pipeline runs; exactly one of the first three. `continuous` runs again as soon as it ended, once a second.
+
+    `jitter` spreads runs by so much at random; a run by cron that nobody could make is made up for within
+    `misfire_grace`, and left out when it is later.
+    """
 
     every: Duration | None = None
     cron: str | None = None
     continuous: bool = False
+    time_zone: Annotated[str, AfterValidator(check_zone)] = "UTC"
+    jitter: Duration = Field(default=timedelta(0), ge=timedelta(0), le=JITTER_MAX)
+    misfire_grace: Duration = Field(default=timedelta(minutes=5), ge=timedelta(seconds=1))
 
     @model_validator(mode="before")
     @classmethod
@@ -220,11 +230,7 @@ class PipelineSection(Section):
     @field_validator("cursor_time_zone")
     @classmethod
     def _zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError) as error:
-            raise ValueError(f"{value!r} is not a time zone: write for instance UTC or Europe/Berlin") from error
-        return value
+        return check_zone(value)
 
     @field_validator("verify")
     @classmethod
@@ -259,9 +265,10 @@ class Configuration(Section):
     target: DatabaseSection | None = None
     extractor: ExtractorSection = ExtractorSection()
     loader: LoaderSection = LoaderSection()
+    control: ControlSection | None = None
     models: ModelsSection | None = None
-    include: list[str] = []
-    pipelines: dict[Annotated[str, AfterValidator(check_name)], PipelineSection] = {}
+    include: list[str] = Field(default_factory=list)
+    pipelines: dict[Annotated[str, AfterValidator(check_name)], PipelineSection] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod

@@ -157,6 +157,9 @@ run: Final = sa.Table(
     sa.Column("ended_at", _moment),
     sa.Column("error", sa.Text),
     sa.Column("trace_id", sa.Text),
+    sa.Column("log", sa.BigInteger),
+    sa.Column("first_sequence", sa.BigInteger),
+    sa.Column("last_sequence", sa.BigInteger),
 )
 sa.Index("run_started_at_idx", run.c.started_at.desc(), run.c.id.desc())
 sa.Index("run_pipeline_idx", run.c.pipeline, run.c.started_at.desc(), run.c.id.desc())
@@ -207,3 +210,72 @@ verification: Final = sa.Table(
 sa.Index(
     "verification_pipeline_idx", verification.c.pipeline, verification.c.started_at.desc(), verification.c.id.desc()
 )
+
+ledger_page: Final = sa.Table(
+    "ledger_page",
+    metadata,
+    sa.Column("pipeline", sa.Text, primary_key=True),
+    sa.Column("log", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("run_id", UUID),
+    sa.Column("mode", sa.Text, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("extracted_at", _moment, nullable=False, server_default=_now, index=True),
+)
+
+ledger_mark: Final = sa.Table(
+    "ledger_mark",
+    metadata,
+    sa.Column("pipeline", sa.Text, primary_key=True),
+    sa.Column("log", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hop", sa.Text, primary_key=True),
+    sa.Column("loader_group", sa.Text, primary_key=True, server_default=""),
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("reached_at", _moment, nullable=False, server_default=_now, index=True),
+)
+
+action: Final = sa.Table(
+    "action",
+    metadata,
+    sa.Column("id", UUID, primary_key=True),
+    sa.Column("pipeline", sa.Text),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("at", _moment, nullable=False, server_default=_now),
+    sa.Column("reason", sa.Text),
+    sa.Column("details", JSONB, nullable=False, server_default=sa.text("'{}'")),
+)
+sa.Index("action_at_idx", action.c["at"].desc(), action.c.id.desc())
+sa.Index("action_pipeline_idx", action.c.pipeline, action.c["at"].desc(), action.c.id.desc())
+
+idempotency: Final = sa.Table(
+    "idempotency",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("by", sa.Text, primary_key=True),
+    sa.Column("request_digest", BYTEA, nullable=False),
+    sa.Column("status", sa.Integer),
+    sa.Column("answer", JSONB),
+    sa.Column("made_at", _moment, nullable=False, server_default=_now, index=True),
+)
+
+source_use: Final = sa.Table(
+    "source_use",
+    metadata,
+    sa.Column("minute", _moment, primary_key=True),
+    sa.Column("rows", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+)
+
+source_read: Final = sa.Table(
+    "source_read",
+    metadata,
+    sa.Column("id", UUID, primary_key=True),
+    sa.Column("pipeline", sa.Text, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("asked_at", _moment, nullable=False, server_default=_now),
+    sa.Column("began_at", _moment),
+    sa.Column("expires_at", _moment, nullable=False),
+)
+sa.Index("source_read_asked_at_idx", source_read.c.asked_at, source_read.c.id)

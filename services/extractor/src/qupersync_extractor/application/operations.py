@@ -1,0 +1,78 @@
+"""What people may do to pipelines, by command, API or page: one use case each, and each is recorded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qupersync_extractor.application import control
+from qupersync_extractor.application.actions import ActionKind, Actions
+from qupersync_extractor.application.control import ControlWorkFactory, PipelineControl
+from qupersync_extractor.application.ports import OutboxReader, Registry
+from qupersync_extractor.domain.planning import ForcedMode
+from qupersync_shared.kernel.errors import QupersyncError
+from qupersync_shared.kernel.ids import Log, PipelineName
+
+
+class NeverRunError(QupersyncError):
+    """The pipeline is configured, and no extractor has ever taken it up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operations:
+    """The use cases on the outbox database; `by` is who did it."""
+
+    controls: ControlWorkFactory
+    registry: Registry
+    outbox: OutboxReader
+    actions: Actions
+
+    async def trigger(self, pipelines: Sequence[PipelineName], mode: ForcedMode | None, *, by: str) -> None:
+        """Asks for a run of each now. NeverRunError, before anything is asked, where one has never run."""
+        for name in pipelines:
+            if await self.registry.get(name) is None:
+                raise NeverRunError(
+                    f"{name} has never run", cure="Start `qupersync-extractor run`: its first run begins at once"
+                )
+        for name in pipelines:
+            if mode is ForcedMode.SNAPSHOT:
+                # A wish outlives the process that takes the request and dies before its first page.
+                await self.registry.wish_snapshot(name, reason="an operator asked for it", restart=False)
+            await self.registry.request_run(name, mode.value if mode else None)
+            await self.actions.record(
+                ActionKind.TRIGGER, by=by, pipeline=name, details={"mode": mode.value if mode else None}
+            )
+
+    async def pause(
+        self, pipeline: PipelineName, *, by: str, reason: str | None = None, version: int | None = None
+    ) -> PipelineControl:
+        """Pauses a pipeline; the record as it is then. StaleVersionError where somebody decided since `version`."""
+        done = await control.pause(self.controls, pipeline, by=by, reason=reason, version=version)
+        await self.actions.record(ActionKind.PAUSE, by=by, pipeline=pipeline, reason=reason)
+        return done
+
+    async def resume(self, pipeline: PipelineName, *, by: str, version: int | None = None) -> PipelineControl:
+        """Lets a paused pipeline go on; the record as it is then. StaleVersionError as `pause`."""
+        done = await control.resume(self.controls, pipeline, by=by, version=version)
+        await self.actions.record(ActionKind.RESUME, by=by, pipeline=pipeline)
+        return done
+
+    async def reset(
+        self, pipeline: PipelineName, *, lanes: int, by: str, reason: str | None = None, version: int | None = None
+    ) -> Log:
+        """Begins a new log with so many lanes, and a snapshot; the log. StaleVersionError as `pause`."""
+        await self.registry.register(pipeline, lanes)
+        await control.decide_reset(self.controls, pipeline, by=by, version=version)
+        log = await self.registry.reset(pipeline, lanes=lanes, reason="an operator reset the pipeline")
+        await self.actions.record(
+            ActionKind.RESET, by=by, pipeline=pipeline, reason=reason, details={"log": log, "lanes": lanes}
+        )
+        return log
+
+    async def retire(self, pipeline: PipelineName, *, by: str) -> int:
+        """How many records of a removed pipeline are given up: they belong to a log that is over."""
+        known = await self.registry.get(pipeline)
+        if known is None:
+            raise QupersyncError(f"there is no pipeline {pipeline!r} in the outbox", cure="There is nothing to give up")
+        records = (await self.outbox.depth(pipeline)).records
+        await self.registry.reset(pipeline, lanes=known.lanes, reason="an operator retired the pipeline")
+        await self.actions.record(ActionKind.RETIRE, by=by, pipeline=pipeline, details={"records": records})
+        return records

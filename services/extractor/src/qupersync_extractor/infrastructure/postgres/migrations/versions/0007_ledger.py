@@ -1,0 +1,14 @@
+"""Where every page is: extracted, published, applied by whom, and when."""  # noqa: INP001  # Alembic loads it by path
+
+from pathlib import Path
+
+from alembic import op
+
+from qupersync_shared.runtime.migrations import execute_script
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    execute_script(op.get_bind(), Path(__file__).with_suffix(".sql"))

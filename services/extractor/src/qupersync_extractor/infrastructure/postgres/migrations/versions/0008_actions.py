@@ -1,0 +1,14 @@
+"""What people did through command, API or page, and requests that must not be made twice."""  # noqa: INP001  # Alembic loads it by path
+
+from pathlib import Path
+
+from alembic import op
+
+from qupersync_shared.runtime.migrations import execute_script
+
+revision = "0008"
+down_revision = "0007"
+
+
+def upgrade() -> None:
+    execute_script(op.get_bind(), Path(__file__).with_suffix(".sql"))
