@@ -28,9 +28,16 @@ async def test_reasons_are_gathered_by_pipeline_the_targets_first() -> None:
 async def test_many_reasons_are_cut() -> None:
     troubles = Troubles()
     for lane in range(5):
-        troubles.set([A], lane_place(Lane(lane)), f"lane {lane}: x")
-    assert troubles.by_pipeline()["a"].endswith("lane 2: x; and 2 more")
+        troubles.set([A], lane_place(Lane(lane)), f"lane {lane}: x{lane}")
+    assert troubles.by_pipeline()["a"].endswith("lane 2: x2; and 2 more")
     assert len(troubles.lanes()) == 5
+
+
+async def test_what_all_lanes_wait_for_is_told_once() -> None:
+    troubles = Troubles()
+    for lane in range(5):
+        troubles.set([A], lane_place(Lane(lane)), f"lane {lane}: x")
+    assert troubles.by_pipeline() == {"a": "lanes 0 to 4: x"}
 
 
 async def test_only_a_change_wakes() -> None:

@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
+import asyncpg
 from rich.console import Console
 
 from qupersync_local.committed import CommittedState, Standing
 from qupersync_local.compare import Comparison, compare_tables
 from qupersync_local.compare_sides import PostgresSide
+from qupersync_local.demo_data import Changes
 from qupersync_local.demo_duckdb import DuckDbDemo
 from qupersync_local.demo_health import HealthDemo
 from qupersync_local.demo_report import Bars, Meters, console, figures, progress, verdict
 from qupersync_local.demo_sources import DemoSource, RedshiftDemo
-from qupersync_local.services import Services, configuration_for
+from qupersync_local.services import Services, configuration_for, control_section
 from qupersync_local.stack import LocalStack
 from qupersync_local.supervise import StackError
 from qupersync_local.up import how_to_look
@@ -24,17 +26,23 @@ from qupersync_shared.runtime.lifecycle import Stop, run_until_stopped
 from qupersync_shared.runtime.settings.catalogue import complete
 
 _CHANGE_SECONDS = 6.0
+_KEPT_CHANGE_SECONDS = 1.0
+_KEPT_PAUSE_SECONDS = 2.0
 _TRIGGER_SECONDS_MAX = 30.0
 _INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOptions:
-    """What to show. The same `seed` makes the same rows."""
+    """What to show. The same `seed` makes the same rows.
+
+    With `keep` everything goes on, and rows go on changing; `stall` then takes a right from the loader on one table.
+    """
 
     source: Literal["redshift", "duckdb", "health"] = "redshift"
     rows: int = 200_000
     keep: bool = False
+    stall: bool = False
     seed: int = 1
 
     @property
@@ -74,7 +82,8 @@ async def _show(options: DemoOptions, stop: Stop, screen: Console, judged: async
         stack = await ends.enter_async_context(LocalStack.start())
         source = _source(options, stack)
         await source.fill()
-        configuration = configuration_for(stack.describe(), source.pipelines, **source.sections)
+        sections = {**(control_section() if options.keep else {}), **source.sections}
+        configuration = configuration_for(stack.describe(), source.pipelines, **sections)
         services = await ends.enter_async_context(Services.opened(configuration))
         screen.print("migrating; starting extractor and loader")
         await services.migrate()
@@ -90,8 +99,10 @@ async def _show(options: DemoOptions, stop: Stop, screen: Console, judged: async
         code = await show.run()
         judged.set()
         if options.keep and not stop.requested:
+            if options.stall:
+                await show.stall()
             show.say_how_to_look()
-            await stop.wait()
+            await show.go_on(stop)
         return code
 
 
@@ -146,12 +157,15 @@ class _Demonstration:
 
     async def _changes(self) -> None:
         self.screen.print(f"inserting, updating and deleting at the source for {_CHANGE_SECONDS:g} s")
-        end = time.monotonic() + _CHANGE_SECONDS
-        made = await self.source.change(lambda: time.monotonic() < end)
+        made = await self._change_for(_CHANGE_SECONDS)
         now = datetime.now(UTC)
         for name, one in (await self.committed.look()).items():
             self.lags[name] = None if one.honest_time is None else (now - one.honest_time).total_seconds()
         self.screen.print(f"  {made.inserted} inserted, {made.updated} updated, {made.deleted} deleted")
+
+    async def _change_for(self, seconds: float) -> Changes:
+        end = time.monotonic() + seconds
+        return await self.source.change(lambda: time.monotonic() < end)
 
     async def _last_snapshot(self) -> dict[str, Standing]:
         self.screen.print("last snapshot, for the deletes")
@@ -190,12 +204,29 @@ class _Demonstration:
             compared[name] = await compare_tables(self.source.side(name), target, key=whole["key"])
         return compared
 
+    async def stall(self) -> None:
+        """The loader may no longer write one table: its pipeline waits, and says for what."""
+        table = complete(list(self.source.pipelines.values())[-1])["into"]
+        connection = await asyncpg.connect(self.stack.target_dsn)
+        try:
+            await connection.execute(f"REVOKE INSERT, UPDATE, DELETE ON {table} FROM CURRENT_USER")
+        finally:
+            await connection.close()
+        self.screen.print(f"took the loader's right to write {table}: `GRANT` it again, and its pipeline goes on")
+
+    async def go_on(self, stop: Stop) -> None:
+        """Rows change now and then, until the stop is requested."""
+        while not stop.requested:
+            await self._change_for(_KEPT_CHANGE_SECONDS)
+            await stop.wait(_KEPT_PAUSE_SECONDS)
+
     def say_how_to_look(self) -> None:
         """Addresses, and how to end it."""
         described = {
             **self.stack.describe(),
             "configuration": str(self.services.configuration),
             "logs": str(self.services.logs),
+            "page": self.services.page,
         }
         for line in how_to_look(described):
             print(line)  # noqa: T201 - to be pasted

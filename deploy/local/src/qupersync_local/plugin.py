@@ -33,13 +33,14 @@ def demo(
     *,
     source: Annotated[Literal["redshift", "duckdb", "health"], typer.Option(help="What is read from.")] = "redshift",
     rows: Annotated[int, typer.Option(min=100, max=50_000_000, help="Rows of the largest table.")] = 200_000,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running and print how to look.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running; show the status page.")] = False,
+    stall: Annotated[bool, typer.Option("--stall", help="With --keep: make one pipeline stall, to see it.")] = False,
     seed: Annotated[int, typer.Option(help="Decides rows and changes.")] = 1,
 ) -> None:
     """Sync tables on a local stack, change them meanwhile, and compare source and target row by row."""
     from qupersync_local.demo import DemoOptions, run_demo
 
-    raise typer.Exit(run_demo(DemoOptions(source=source, rows=rows, keep=keep, seed=seed)))
+    raise typer.Exit(run_demo(DemoOptions(source=source, rows=rows, keep=keep, stall=stall, seed=seed)))
 
 
 plugin = Plugin(name="local", register=register)

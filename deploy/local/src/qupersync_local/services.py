@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from qupersync_local.supervise import Child, StackError, WorkDirectory
+from qupersync_local.supervise import Child, StackError, WorkDirectory, port_or_free
+from qupersync_shared.runtime.settings.control import CONTROL_PORT
 
 EXTRACTOR = "qupersync_extractor.main"
 LOADER = "qupersync_loader.main"
@@ -103,9 +104,16 @@ class Services:
     """Processes that share one configuration file. They end with the block that made them, whatever ends it."""
 
     def __init__(
-        self, *, work: WorkDirectory, configuration: Path, directory: Path, environment: Mapping[str, str]
+        self,
+        *,
+        work: WorkDirectory,
+        configuration: Path,
+        directory: Path,
+        environment: Mapping[str, str],
+        page: str | None,
     ) -> None:
         self.configuration = configuration
+        self.page = page
         self.logs = work.path
         self.processes: dict[str, ServiceProcess] = {}
         self._work = work
@@ -132,6 +140,7 @@ class Services:
                 configuration=place,
                 directory=directory or work.path,
                 environment=plain_environment() if environment is None else environment,
+                page=page_address(configuration),
             )
             try:
                 yield services
@@ -202,6 +211,19 @@ _SERVICES = (("extractor", EXTRACTOR), ("loader", LOADER))
 def configuration_for(described: Mapping[str, Any], pipelines: Mapping[str, Any], **sections: Any) -> dict[str, Any]:
     """The content of a qupersync.yaml for a stack (its `describe()`), with further or other `sections`."""
     return {**{name: described[name] for name in _CONNECTIONS}, "pipelines": dict(pipelines), **sections}
+
+
+def control_section() -> dict[str, Any]:
+    """The section that has the extractor answer API and page on this machine: at the usual port, or at a free one."""
+    return {"control": {"host": "127.0.0.1", "port": port_or_free(CONTROL_PORT)}}
+
+
+def page_address(configuration: Mapping[str, Any]) -> str | None:
+    """Where a browser finds the status page, if there is one."""
+    section = configuration.get("control")
+    if section is None:
+        return None
+    return f"http://{section.get('host', '127.0.0.1')}:{section.get('port', CONTROL_PORT)}/"
 
 
 def write_configuration(path: Path, configuration: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ import functools
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -274,8 +275,17 @@ async def copy_tree(source: Path, target: Path) -> None:
 
 def free_port() -> int:
     """A TCP port on 127.0.0.1 that was free a moment ago."""
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def port_or_free(port: int) -> int:
+    """The port where nobody listens on it, else a free one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return free_port()
+    return port

@@ -13,7 +13,7 @@ import yaml
 
 from qupersync_local.demo_sources import RedshiftDemo
 from qupersync_local.demo_tables import redshift_pipelines
-from qupersync_local.services import Services, configuration_for
+from qupersync_local.services import Services, configuration_for, control_section
 from qupersync_local.stack import LocalStack
 from qupersync_local.supervise import StackError
 from qupersync_shared.kernel.errors import ConfigurationError
@@ -73,7 +73,7 @@ async def _everything(options: UpOptions, stop: Stop) -> None:
 async def _services(stack: LocalStack, own: Mapping[str, Any] | None) -> AsyncIterator[Services]:
     """Services whose configuration is the demo's, or the user's with this stack's addresses in it."""
     sections = dict(own) if own is not None else {"pipelines": redshift_pipelines()}
-    configuration = configuration_for(stack.describe(), **{"pipelines": {}, **sections})
+    configuration = configuration_for(stack.describe(), **{"pipelines": {}, **control_section(), **sections})
     async with Services.opened(configuration, directory=Path.cwd()) as services:
         load(services.configuration, environ={})
         yield services
@@ -96,6 +96,7 @@ def _announce(stack: LocalStack, *, as_json: bool, services: Services | None = N
     if services is not None:
         described["configuration"] = str(services.configuration)
         described["logs"] = str(services.logs)
+        described["page"] = services.page
     if as_json:
         print(json.dumps(described), flush=True)  # noqa: T201
         return
@@ -115,6 +116,8 @@ def how_to_look(described: Mapping[str, Any]) -> list[str]:
         f"NATS                    {', '.join(described['nats']['servers'])}",
         f"target                  psql {described['target']['dsn']}",
     ]
+    if described.get("page"):
+        lines.append(f"status page             {described['page']}")
     if "configuration" in described:
         lines.append(f"look                    QUPERSYNC_CONFIG={described['configuration']} qupersync status")
         lines.append(f"logs                    {described['logs']}/*.log")

@@ -45,7 +45,7 @@ _CURES: Final = {
     "28P01": "Check user and password; the next attempt uses what is valid then",
     "3D000": "Create the database, or mend its name in the DSN",
     "3F000": "Run `migrate`, or create the schema",
-    "42501": "GRANT the missing right to this role",
+    "42501": "GRANT the missing right to this role: `qupersync check` shows the statement",
     "42703": "The table was changed by somebody else: run `migrate`, or restore the column",
     "42704": "Run `migrate`, or create what is missing",
     "42883": "Run `migrate`, or create what is missing",

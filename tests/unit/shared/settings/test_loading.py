@@ -134,7 +134,8 @@ def test_the_templates_commented_defaults_are_the_defaults(loaded: Loaded) -> No
     """Uncommenting the options changes nothing."""
     text = template()
     option = re.compile(
-        r"^( *)# ( *(?!password|dsn_file|adopt|user|qupersync|verify|score|entity|models|budget|maintenance|control|probes)[a-z_]+:(?! …)(?: |$))",
+        r"^( *)# ( *(?!password|dsn_file|adopt|user|qupersync|verify|score|entity|models|budget|maintenance|control)"
+        r"(?!probes)[a-z_]+:(?! …)(?: |$))",
         re.MULTILINE,
     )
     with_all = option.sub(r"\1\2", text)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from qupersync_shared.kernel.ids import Lane, PipelineName
+from qupersync_shared.runtime.lane_words import told_once
 
 TARGET: Final = "target"
 STATE: Final = "target state"
@@ -65,14 +66,8 @@ class Troubles:
         gathered: dict[str, list[str]] = {}
         for (pipeline, place), reason in sorted(self._reasons.items(), key=lambda item: _rank(item[0][1])):
             text = f"{_SPOKEN[place]}: {reason}" if place in _SPOKEN else reason
-            reasons = gathered.setdefault(pipeline, [])
-            if text not in reasons:
-                reasons.append(text)
-        return {
-            pipeline: "; ".join(reasons[:_SHOWN])
-            + (f"; and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else "")
-            for pipeline, reasons in gathered.items()
-        }
+            gathered.setdefault(pipeline, []).append(text)
+        return {pipeline: _cut(told_once(reasons)) for pipeline, reasons in gathered.items()}
 
     def lanes(self) -> dict[tuple[PipelineName, str], str]:
         """The reasons of single lanes."""
@@ -86,6 +81,11 @@ class Troubles:
         except TimeoutError:
             return
         self._changed.clear()
+
+
+def _cut(reasons: Sequence[str]) -> str:
+    more = len(reasons) - _SHOWN
+    return "; ".join(reasons[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _rank(place: str) -> tuple[int, str]:

@@ -8,6 +8,7 @@ from qupersync_shared.contracts.envelope import BatchEnvelope
 from qupersync_shared.contracts.places import StreamPlaces
 from qupersync_shared.contracts.progress import STALE_SECONDS, LaneProgress
 from qupersync_shared.runtime.cli.nats_status import NatsFacts, Process, StreamFacts, alive, plain
+from qupersync_shared.runtime.lane_words import told_once
 from qupersync_shared.runtime.plugins import StatusPart
 from qupersync_shared.runtime.quarantine import parked_reason
 
@@ -228,7 +229,7 @@ def _fragment(
     waiting = [lane["waiting_events"] for lane in lanes if lane["waiting_events"] is not None]
     return {
         **({"state": "degraded"} if any(waiting_rows.values()) else {}),
-        "reason": "; ".join(dict.fromkeys(reasons)) or None,
+        "reason": "; ".join(told_once(reasons)) or None,
         "parked": parked,
         "lanes": lanes,
         "stream": _stream(stream, places) if stream else None,
