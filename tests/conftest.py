@@ -20,6 +20,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
 
+# Processes are started by the hundred: what one has compiled, the next one reads.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Randomised suites take their seed from here unless it is given; every run prints what would repeat it.
 _SEEDS = ("QUPERSYNC_SIMULATION_SEED", "QUPERSYNC_E2E_SEED")
 for _name in _SEEDS:

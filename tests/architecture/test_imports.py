@@ -1,11 +1,11 @@
 """Who may import whom. The contracts stand in `.importlinter`; what it cannot say stands here."""
 
+import subprocess
 import sys
 from pathlib import Path
 
 import grimp
 import pytest
-from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,10 +22,13 @@ def graph() -> grimp.ImportGraph:
     )
 
 
-def test_every_contract_of_the_import_linter_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
-    status = lint_imports(config_filename=str(ROOT / ".importlinter"), no_cache=True)
+def test_every_contract_of_the_import_linter_is_kept() -> None:
+    # A process of its own: in this one it would silence every logger, and with them the tests that listen.
+    linter = Path(sys.executable).parent / "lint-imports"
+    command = [linter, "--config", ROOT / ".importlinter", "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=250)
 
-    assert status == EXIT_STATUS_SUCCESS, capsys.readouterr().out
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("room", ["qupersync_shared.kernel", "qupersync_extractor.domain", "qupersync_loader.domain"])

@@ -129,8 +129,26 @@ def _rebuild(figures: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _status(figures: Mapping[str, Any]) -> list[str]:
+    words = (
+        f"{_where(figures)}: {figures['pipelines']} pipelines and {figures['runs']:,} recorded runs, asked through the "
+        "control API without a socket. The document is built once for all who ask, and anew every two seconds; the "
+        f"first one took {figures['first_ms']:,.0f} ms."
+    )
+    asked = {
+        "GET /status": "status_ms",
+        "GET /jobs": "jobs_ms",
+        "GET /history": "history_ms",
+        "GET /history?pipeline=…&status=failed": "pipelines_history_ms",
+    }
+    lines = [*_paragraph(words), "", "| | median, ms | worst, ms |", "|---|---|---|"]
+    lines += [f"| `{call}` | {figures[name]['median']} | {figures[name]['worst']} |" for call, name in asked.items()]
+    return lines
+
+
 _PARTS: Final[dict[str, tuple[str, Callable[[Mapping[str, Any]], list[str]]]]] = {
     "first_load": ("The first load of a large table", _first_load),
     "loaders": ("More loaders", _loaders),
     "rebuild": ("A rebuild beside live load", _rebuild),
+    "status": ("Status and history of many pipelines", _status),
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 import yaml
-from tests.e2e.world import COLUMNS, ROWS, World, eventually
+from tests.e2e.world import COLUMNS, PATIENCE_SECONDS, ROWS, World, eventually
 from tests.faults.watching import told
 
 from qupersync_local.compare import compare_tables
@@ -30,7 +30,7 @@ async def edit_and_wait(world: World, change: Callable[[dict[str, Any]], None]) 
         world.services.check()
         return all(len(told(process, "configuration_taken_up")) > before[process.name] for process in watching)
 
-    await eventually("the edited file is not taken up", taken_up, seconds_max=60)
+    await eventually("the edited file is not taken up", taken_up)
 
 
 def write(world: World, text: str) -> None:
@@ -56,7 +56,7 @@ async def insert(world: World, table: str, first: int, last: int) -> None:
 
 
 async def equal(
-    world: World, table: str, target: str, rows: int, *, dsn: str | None = None, seconds_max: float = 90
+    world: World, table: str, target: str, rows: int, *, dsn: str | None = None, seconds_max: float = PATIENCE_SECONDS
 ) -> None:
     """The target table comes to equal the source table, row by row, with so many rows."""
     found: list[Any] = []

@@ -11,8 +11,8 @@ ONE_MOMENT = "timestamp '2024-05-05 05:05:05.555'"
 
 
 async def test_a_snapshot_of_unchanged_rows_writes_no_row_version(local_stack: ThreadedStack) -> None:
-    rows = 100_000
-    async with opened(local_stack, pipeline={"page_rows": 40_000, "snapshot_every": "1s"}) as world:
+    rows = 30_000
+    async with opened(local_stack, pipeline={"page_rows": 12_000, "snapshot_every": "1s"}) as world:
         await world.insert(1, rows, moment=ONE_MOMENT)
         await world.migrate()
         await world.extract_once()

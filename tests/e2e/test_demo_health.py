@@ -8,7 +8,7 @@ from tests.e2e.world import command
 pytestmark = pytest.mark.e2e
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 async def test_the_health_demo_ends_with_what_was_expected() -> None:
     answer = await command("qupersync", "demo", "--rows", "6000", "--source", "health", seconds_max=280)
     assert answer.code == 0, answer

@@ -175,7 +175,7 @@ async def assert_equal(
             assert normal(name, one) == normal(name, other), f"row {n}, column {name}"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 async def test_every_type_of_redshift(local_stack: ThreadedStack) -> None:
     async with opened(local_stack, columns=declared(REDSHIFT, "timestamp"), pipeline=ONCE) as world:
         now = "timezone('UTC', clock_timestamp())"
@@ -185,6 +185,7 @@ async def test_every_type_of_redshift(local_stack: ThreadedStack) -> None:
             f"INSERT INTO {world.table} (id, updated_at, clock, document) VALUES "
             f"({REFUSED_BY_EVENT}, {now}, '24:00:00', NULL), ({REFUSED_BY_TARGET}, {now}, NULL, '\"\\u0000\"')"
         )
+        await world.migrate()
         await passed_on(world, code=QUARANTINED)
         told = f"SELECT {selected(REDSHIFT, at_source=True)} FROM {world.table}"
         await assert_equal(world, REDSHIFT, await world.source.fetch(told), (REFUSED_BY_EVENT, REFUSED_BY_TARGET))
@@ -202,7 +203,7 @@ async def test_every_type_of_redshift(local_stack: ThreadedStack) -> None:
         assert (await world.standing()).snapshot == snapshot, "the changes were to travel by the cursor"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 async def test_every_type_of_duckdb(local_stack: ThreadedStack, tmp_path: Path) -> None:
     path = tmp_path / "warehouse.duckdb"
 
@@ -223,6 +224,7 @@ async def test_every_type_of_duckdb(local_stack: ThreadedStack, tmp_path: Path) 
             f"INSERT INTO t (id, updated_at, clock, document) VALUES ({REFUSED_BY_EVENT}, {now}, '24:00:00', NULL), "
             f"({REFUSED_BY_TARGET}, {now}, NULL, '\"\\u0000\"')",
         )
+        await world.migrate()
         await passed_on(world, code=QUARANTINED)
         told = f"SELECT {selected(DUCKDB, at_source=True)} FROM t"
         await assert_equal(world, DUCKDB, executed(told), (REFUSED_BY_EVENT, REFUSED_BY_TARGET))
@@ -242,7 +244,6 @@ async def test_every_type_of_duckdb(local_stack: ThreadedStack, tmp_path: Path) 
 
 
 async def passed_on(world: World, *, code: int = 0) -> None:
-    await world.migrate()
     await world.extract_once()
     await world.load(code=code)
 

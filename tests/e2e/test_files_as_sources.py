@@ -47,7 +47,7 @@ async def assert_equal(world: World, query: str, empty: Path, rows: int) -> None
     assert compared.equal == rows
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("beside", ["a DuckDB file", "nothing"])
 async def test_parquet_files_incrementally_and_whole(local_stack: ThreadedStack, tmp_path: Path, beside: str) -> None:
     query = f"SELECT * FROM read_parquet('{tmp_path}/*.parquet')"
@@ -82,7 +82,7 @@ async def test_parquet_files_incrementally_and_whole(local_stack: ThreadedStack,
         await assert_equal(world, newest, empty, 1250)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 async def test_csv_files_whole(local_stack: ThreadedStack, tmp_path: Path) -> None:
     query = f"SELECT * FROM read_csv('{tmp_path}/rows.csv', types = {{'amount': 'DECIMAL(18, 6)', 'id': 'INTEGER'}})"
     write(tmp_path / "rows.csv", 0, 700, form="CSV")
@@ -98,7 +98,7 @@ async def test_csv_files_whole(local_stack: ThreadedStack, tmp_path: Path) -> No
         await assert_equal(world, query, tmp_path / "empty.duckdb", 200)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 async def test_a_file_that_is_missing_or_half_written_is_waited_for(local_stack: ThreadedStack, tmp_path: Path) -> None:
     place = tmp_path / "rows.parquet"
     query = f"SELECT * FROM read_parquet('{place}')"
@@ -111,11 +111,11 @@ async def test_a_file_that_is_missing_or_half_written_is_waited_for(local_stack:
             pipelines = (await world.status())["pipelines"]
             return words in str(pipelines.get(world.name))
 
-        await eventually("the missing file", lambda: says("No files found"), seconds_max=90)
+        await eventually("the missing file", lambda: says("No files found"))
         write(tmp_path / "whole", 0, 400)
         content = (tmp_path / "whole").read_bytes()
         place.write_bytes(content[: len(content) // 2])
-        await eventually("the half file", lambda: says("magic bytes"), seconds_max=90)
+        await eventually("the half file", lambda: says("magic bytes"))
         (tmp_path / "whole").replace(place)
         await world.wait_for_snapshot(None)
         await assert_equal(world, query, tmp_path / "empty.duckdb", 400)

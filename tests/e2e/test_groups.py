@@ -10,7 +10,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 from tests.e2e.editing import equal
-from tests.e2e.world import World, eventually, opened
+from tests.e2e.world import PATIENCE_SECONDS, World, eventually, opened
 from tests.faults.watching import jetstream
 
 from qupersync_local.services import EXTRACTOR, LOADER, ServiceProcess
@@ -64,7 +64,7 @@ async def reports(world: World) -> AsyncIterator[Reports]:
         made = Reports(dsn=dsn, connection=connection)
         migrate = world.services.add("reports-migrate", LOADER, "migrate", environment=made.environment)
         await migrate.start()
-        assert await migrate.wait(60) == 0, migrate.tail()
+        assert await migrate.wait(PATIENCE_SECONDS) == 0, migrate.tail()
         yield made
     finally:
         await world.services.stop()
@@ -91,7 +91,7 @@ async def quarantined(world: World) -> tuple[int, ...]:
     return tuple(parked[name]["quarantined"] if name in parked else 0 for name in ("main", GROUP))
 
 
-@pytest.mark.timeout(290)
+@pytest.mark.timeout(400)
 async def test_two_groups_load_two_targets_each_at_its_own_pace_and_with_its_own_trouble(
     local_stack: ThreadedStack,
 ) -> None:
@@ -110,10 +110,10 @@ async def test_two_groups_load_two_targets_each_at_its_own_pace_and_with_its_own
             await other.connection.execute(REFUSING.format(target=world.target))
             await world.insert(1_001, 1_100)
             await equal(world, world.table, world.target, 1_100)
-            await eventually("the row is quarantined", lambda: _is(other.parked, 1), seconds_max=60)
+            await eventually("the row is quarantined", lambda: _is(other.parked, 1))
             assert await world.app.fetchval("SELECT count(*) FROM qupersync_quarantine") == 0
             # `status` knows it by the loader's next report.
-            await eventually("status tells of it", lambda: _is(lambda: quarantined(world), (0, 1)), seconds_max=30)
+            await eventually("status tells of it", lambda: _is(lambda: quarantined(world), (0, 1)))
             await other.connection.execute(f"ALTER TABLE {world.target} DROP CONSTRAINT refused")
             await other.connection.execute("DROP TRIGGER slow ON public.qupersync_watermark")
 
@@ -126,7 +126,7 @@ async def test_two_groups_load_two_targets_each_at_its_own_pace_and_with_its_own
             assert await waiting(world, "main") < await waiting(world, GROUP)
             loader = await other.begin(world, "reports-again")
             await equal(world, world.table, world.target, 1_300, dsn=other.dsn)
-            await eventually("the row was read again", lambda: _is(other.parked, 0), seconds_max=60)
+            await eventually("the row was read again", lambda: _is(other.parked, 0))
 
             # A removed one has no claim any more; its tables stay, and the other goes on.
             del world.services.processes[loader.name]

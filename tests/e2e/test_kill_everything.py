@@ -28,7 +28,7 @@ FREEZES = 0.15
 NOW = "timezone('UTC', transaction_timestamp())"
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_no_loss_and_honest_watermark_whatever_is_killed(local_stack: ThreadedStack) -> None:
     print(f"QUPERSYNC_E2E_SEED={SEED}")
     chance = random.Random(SEED)

@@ -46,21 +46,21 @@ async def test_lanes_are_changed_under_load_and_nothing_of_the_old_ones_is_left(
             await eventually("the parked event is made good", lambda: _none(world, "dead_letter"), seconds_max=200)
             await world.app.execute(f"ALTER TABLE {world.target} DROP CONSTRAINT refused")
             await world.trigger()
-            await eventually("the row is loaded", lambda: _none(world, "quarantine"), seconds_max=120)
+            await eventually("the row is loaded", lambda: _none(world, "quarantine"))
             await eventually("no trace of lanes 2 and 3", lambda: _lanes_are(world, 2), seconds_max=200)
             await _change_lanes(world, 2, 6)
         await equal(world, world.table, world.target, 430 + rows[0])
-        await eventually("six lanes", lambda: _lanes_are(world, 6), seconds_max=60)
+        await eventually("six lanes", lambda: _lanes_are(world, 6))
         standing = await world.standing()
         assert set(standing.watermarks) == set(range(6))
-        await eventually("all is well", lambda: _all_is_well(world), seconds_max=60, pause_seconds=1)
+        await eventually("all is well", lambda: _all_is_well(world), pause_seconds=1)
 
 
 async def _leave_a_row_and_an_event_behind(world: World, relay: ServiceProcess) -> None:
     """A row that the target refuses, and on lane 3 an event that nobody can read."""
     await world.app.execute(f"ALTER TABLE {world.target} ADD CONSTRAINT refused CHECK (id <> 405)")
     await world.insert(401, 410)
-    await eventually("a row in quarantine", lambda: _one(world, "quarantine"), seconds_max=60)
+    await eventually("a row in quarantine", lambda: _one(world, "quarantine"))
     await relay.stop()
     async with _outbox(world) as outbox:
         before = await outbox.fetchval("SELECT max(sequence) FROM qupersync.outbox")
@@ -71,10 +71,10 @@ async def _leave_a_row_and_an_event_behind(world: World, relay: ServiceProcess) 
             found[:] = [await outbox.fetchval(_NEWEST, before)]
             return found[0] is not None
 
-        await eventually("an event on lane 3", extracted, seconds_max=60)
+        await eventually("an event on lane 3", extracted)
         await outbox.execute("UPDATE qupersync.outbox SET payload = 'no longer what it was' WHERE id = $1", found[0])
     await relay.start()
-    await eventually("a parked event", lambda: _one(world, "dead_letter"), seconds_max=90)
+    await eventually("a parked event", lambda: _one(world, "dead_letter"))
 
 
 @asynccontextmanager
@@ -104,7 +104,7 @@ async def _change_lanes(world: World, before: int, after: int) -> None:
     assert f"goes on with {before}" in checked.out, checked
     answer = await world.operate("reset", world.name, "--yes")
     assert answer.code == 0, answer
-    await world.wait_for("a log with other lanes", lambda one: one.lanes == after, seconds_max=90)
+    await world.wait_for("a log with other lanes", lambda one: one.lanes == after)
 
 
 async def _count(world: World, kind: str) -> int:

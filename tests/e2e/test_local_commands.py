@@ -14,7 +14,7 @@ import asyncpg
 import psutil
 import pytest
 import yaml
-from tests.e2e.world import command, eventually
+from tests.e2e.world import PATIENCE_SECONDS, command, eventually
 
 from qupersync_local.compare import compare_tables
 from qupersync_local.compare_sides import PostgresSide
@@ -24,10 +24,9 @@ pytestmark = pytest.mark.e2e
 COMMAND = ("-c", "from qupersync_shared.runtime.cli import main; main()")
 
 
-@pytest.mark.timeout(200)
-@pytest.mark.parametrize("source", ["redshift", "duckdb"])
-async def test_the_demo_ends_with_equal_tables(source: str) -> None:
-    answer = await command("qupersync", "demo", "--rows", "2000", "--source", source, seconds_max=180)
+@pytest.mark.timeout(400)
+async def test_the_demo_ends_with_equal_tables() -> None:
+    answer = await command("qupersync", "demo", "--rows", "2000", seconds_max=380)
     assert answer.code == 0, answer
     last = answer.out.splitlines()[-1]
     match = re.fullmatch(r"source and target are equal: (\d+) rows", last)
@@ -36,7 +35,7 @@ async def test_the_demo_ends_with_equal_tables(source: str) -> None:
     assert "\x1b[" not in answer.out
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 async def test_a_kept_demo_says_how_to_look_and_leaves_nothing_behind() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -51,7 +50,7 @@ async def test_a_kept_demo_says_how_to_look_and_leaves_nothing_behind() -> None:
     try:
         assert process.stdout is not None
         said: list[str] = []
-        async with asyncio.timeout(150):
+        async with asyncio.timeout(300):
             while not said or "Ctrl-C" not in said[-1]:
                 line = await process.stdout.readline()
                 assert line, said
@@ -63,8 +62,8 @@ async def test_a_kept_demo_says_how_to_look_and_leaves_nothing_behind() -> None:
         shown = await command("qupersync", "status", "--json", config=Path(match[1]))
         assert json.loads(shown.out)["pipelines"].keys() == {"cost_usage", "query_history"}
         process.send_signal(signal.SIGINT)
-        assert await asyncio.wait_for(process.wait(), 60) == 0
-        _assert_nothing_left([str(Path(match[1]).parent)])
+        assert await asyncio.wait_for(process.wait(), PATIENCE_SECONDS) == 0
+        await _assert_nothing_left([str(Path(match[1]).parent)])
     finally:
         if process.returncode is None:
             process.kill()
@@ -84,7 +83,7 @@ async def _up(*arguments: str, directory: Path) -> AsyncIterator[tuple[asyncio.s
     )
     try:
         assert process.stdout is not None
-        line = await asyncio.wait_for(process.stdout.readline(), 90)
+        line = await asyncio.wait_for(process.stdout.readline(), PATIENCE_SECONDS)
         yield process, json.loads(line)
     finally:
         if process.returncode is None:
@@ -94,14 +93,19 @@ async def _up(*arguments: str, directory: Path) -> AsyncIterator[tuple[asyncio.s
 
 async def _assert_ends_cleanly(process: asyncio.subprocess.Process, described: dict[str, Any]) -> None:
     process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(process.wait(), 60) == 0
+    assert await asyncio.wait_for(process.wait(), PATIENCE_SECONDS) == 0
     places = [described["directory"], *([described["logs"]] if "logs" in described else [])]
-    _assert_nothing_left(places)
+    await _assert_nothing_left(places)
 
 
-def _assert_nothing_left(places: list[str]) -> None:
-    assert not any(Path(place).exists() for place in places)
-    assert not _runs_in(places)
+async def _assert_nothing_left(places: list[str]) -> None:
+    """Nothing stays behind. Who sweeps up after a stack ends a moment after it."""
+
+    await eventually(f"something is left in {places}", lambda: asyncio.to_thread(_nothing_left, places))
+
+
+def _nothing_left(places: list[str]) -> bool:
+    return not any(Path(place).exists() for place in places) and not _runs_in(places)
 
 
 def _runs_in(places: list[str]) -> list[psutil.Process]:
@@ -115,7 +119,7 @@ def _runs_in(places: list[str]) -> list[psutil.Process]:
     ]
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 async def test_ones_own_file_works_against_the_bare_stack(tmp_path: Path) -> None:
     async with _up("--stack-only", "--json", directory=tmp_path) as (process, described):
         connection = await asyncpg.connect(described["source_postgresql"]["dsn"])
@@ -148,7 +152,7 @@ async def test_ones_own_file_works_against_the_bare_stack(tmp_path: Path) -> Non
         await _assert_ends_cleanly(process, described)
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 async def test_up_runs_the_services_with_ones_own_pipelines(tmp_path: Path) -> None:
     tree = {
         "source": {"kind": "redshift", "host": "cluster.example.com", "database": "dev", "user": "sync"},

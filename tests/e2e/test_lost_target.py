@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 from tests.e2e.editing import edit, equal
-from tests.e2e.world import World, eventually, opened
+from tests.e2e.world import PATIENCE_SECONDS, World, eventually, opened
 from tests.faults.watching import told
 
 from qupersync_local.services import EXTRACTOR, LOADER, ServiceProcess
@@ -42,7 +42,7 @@ async def compacted(process: ServiceProcess) -> bool:
     return bool(told(process, "stream_compacted"))
 
 
-@pytest.mark.timeout(290)
+@pytest.mark.timeout(400)
 async def test_a_lost_target_comes_back_from_a_compacted_stream_alone(local_stack: ThreadedStack) -> None:
     async with opened(local_stack) as world:
         await world.insert(1, 900)
@@ -55,7 +55,7 @@ async def test_a_lost_target_comes_back_from_a_compacted_stream_alone(local_stac
         await world.source.execute(DELETED.format(table=world.table))
         await world.trigger()
         await equal(world, world.table, world.target, 810)
-        await eventually("the stream is compacted", lambda: compacted(extractor), seconds_max=90)
+        await eventually("the stream is compacted", lambda: compacted(extractor))
         await world.source.execute(CHANGED.format(table=world.table))
         await world.insert(901, 950)
         await equal(world, world.table, world.target, 860)
@@ -65,7 +65,7 @@ async def test_a_lost_target_comes_back_from_a_compacted_stream_alone(local_stac
         async with another_target(world) as dsn:
             asked = world.stack.faults.executed()
             await world.services.add("loader-migrate", LOADER, "migrate").start()
-            assert await world.services.processes["loader-migrate"].wait(60) == 0
+            assert await world.services.processes["loader-migrate"].wait(PATIENCE_SECONDS) == 0
             again = world.services.add("again", LOADER, "run")
             await again.start()
             await equal(world, world.table, world.target, 860, dsn=dsn)

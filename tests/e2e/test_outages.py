@@ -1,7 +1,6 @@
 """Source, NATS or target away, at start-up and in mid-run: retried, shown with a reason, nothing lost."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,14 +8,15 @@ from typing import Any
 import asyncpg
 import pytest
 from tests.e2e.world import ROWS, World, eventually, opened
+from tests.faults.all_well import all_well
 
 from qupersync_local.postgres import LocalPostgres
 from qupersync_local.stack import StackOptions
 from qupersync_local.threaded import ThreadedStack
 
 pytestmark = pytest.mark.e2e
-REASON_SECONDS_MAX = 10.0
-RECOVERY_SECONDS_MAX = 60.0
+# Each probe has three seconds, at once with the others; the rest is for a machine that has other work.
+ANSWER_SECONDS_MAX = 30.0
 OLD = "timestamp '2024-01-01' + n * interval '1 millisecond'"
 
 
@@ -55,7 +55,7 @@ def _pieces(stack: ThreadedStack, target: LocalPostgres) -> list[Piece]:
     ]
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(400)
 async def test_visible_and_no_loss_whatever_is_unreachable(fragile: ThreadedStack) -> None:
     async with _own_target() as target, opened(fragile, target={"dsn": target.dsn("postgres")}) as world:
         await world.insert(1, 300, moment=OLD)
@@ -68,7 +68,7 @@ async def test_visible_and_no_loss_whatever_is_unreachable(fragile: ThreadedStac
             await _reason_appears(world)
             await piece.run()
         await _reason_goes(world)
-        await eventually("the first snapshot in the target", lambda: _equal(world, 300), seconds_max=60)
+        await eventually("the first snapshot in the target", lambda: _equal(world, 300))
 
         for number, piece in enumerate(pieces):
             await piece.kill()
@@ -80,33 +80,22 @@ async def test_visible_and_no_loss_whatever_is_unreachable(fragile: ThreadedStac
                 await piece.run()
             await _reason_goes(world)
         world.services.check()
-        await eventually("what changed during the outages", lambda: _equal(world, 600), seconds_max=60)
+        await eventually("what changed during the outages", lambda: _equal(world, 600))
 
 
 async def _reason_appears(world: World) -> None:
-    """Asked at once and again: within ten seconds `status --json` says why nothing moves."""
-    began = time.monotonic()
-    while True:
-        asked = time.monotonic()
-        reason = (await world.status())["reason"]
-        now = time.monotonic()
-        assert now - asked < REASON_SECONDS_MAX, f"status took {now - asked:.1f} s"
-        if reason is not None:
-            return
-        assert now - began < REASON_SECONDS_MAX, "no reason was given within 10 s"
+    """Whatever is away, `status` answers, and comes to say why nothing moves."""
+
+    async def given() -> bool:
+        async with asyncio.timeout(ANSWER_SECONDS_MAX):
+            return (await world.status())["reason"] is not None
+
+    await eventually("no reason was given", given, pause_seconds=0.3)
 
 
 async def _reason_goes(world: World) -> None:
-    last: dict[str, Any] = {}
-
-    async def gone() -> bool:
-        last.update(await world.status())
-        return last["reason"] is None
-
-    end = time.monotonic() + RECOVERY_SECONDS_MAX
-    while not await gone():
-        assert time.monotonic() < end, f"still a reason after recovery: {last['reasons']}"
-        world.services.check()
+    await all_well(world)
+    world.services.check()
 
 
 async def _insert(world: World, first: int, last: int) -> None:

@@ -5,7 +5,7 @@ import json
 import asyncpg
 import pytest
 from tests.e2e.editing import equal
-from tests.e2e.world import World, assert_one_message, eventually, opened
+from tests.e2e.world import PATIENCE_SECONDS, World, assert_one_message, eventually, opened
 
 from qupersync_local.services import EXTRACTOR, LOADER
 from qupersync_local.threaded import ThreadedStack
@@ -13,7 +13,7 @@ from qupersync_local.threaded import ThreadedStack
 pytestmark = pytest.mark.e2e
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(400)
 async def test_a_paused_pipeline_extracts_nothing_over_restarts_and_goes_on_where_it_was(
     local_stack: ThreadedStack,
 ) -> None:
@@ -50,7 +50,7 @@ async def test_a_paused_pipeline_extracts_nothing_over_restarts_and_goes_on_wher
             assert await process.stop() == 0, process.tail()
         once = world.services.add("once", EXTRACTOR, "run", "--once")
         await once.start()
-        assert await once.wait(60) == 0, once.tail()
+        assert await once.wait(PATIENCE_SECONDS) == 0, once.tail()
         assert "pipeline_paused" in once.tail()
         del world.services.processes["once"]
         for number in (3, 4):
@@ -68,12 +68,13 @@ async def test_a_paused_pipeline_extracts_nothing_over_restarts_and_goes_on_wher
 
 
 async def _quiet(world: World) -> None:
-    """The pipeline's cursor has stood still for the time of several continuous runs."""
+    """No run is under way, and the pipeline's cursor has stood still for the time of several continuous runs."""
     seen: list[object] = []
 
     async def still() -> bool:
         seen.append(await _extracted(world))
-        return len(seen) > 5 and len({str(one) for one in seen[-6:]}) == 1
+        under_way = await _outbox(world, "SELECT count(*) FROM qupersync.run WHERE pipeline = $1 AND ended_at IS NULL")
+        return under_way[0] == 0 and len(seen) > 5 and len({str(one) for one in seen[-6:]}) == 1
 
     await eventually("nothing is extracted any more", still, pause_seconds=1)
 
@@ -104,19 +105,25 @@ async def _heartbeat(world: World) -> None:
     async def beaten() -> bool:
         return bool((await _outbox(world, query))[0] > before)
 
-    await eventually("an empty batch was sent", beaten, seconds_max=120, pause_seconds=1)
+    await eventually("an empty batch was sent", beaten, pause_seconds=1)
 
 
 async def _listed(world: World) -> None:
-    first = json.loads((await world.operate("runs", "--limit", "1", "--sort", "started_at", "--json")).out)
+    first = json.loads((await world.operate("history", "--limit", "1", "--sort", "started_at", "--json")).out)
     assert (len(first["runs"]), first["runs"][0]["status"]) == (1, "succeeded")
     again = await world.operate(
-        "runs", "--limit", "1", "--sort", "started_at", "--cursor", first["next_cursor"], "--json"
+        "history", "--limit", "1", "--sort", "started_at", "--cursor", first["next_cursor"], "--json"
     )
     assert json.loads(again.out)["runs"][0]["id"] != first["runs"][0]["id"]
-    other = await world.operate("runs", "--limit", "1", "--cursor", first["next_cursor"])
+    other = await world.operate("history", "--limit", "1", "--cursor", first["next_cursor"])
     assert_one_message(other, "does not belong to this list")
-    assert_one_message(await world.operate("runs", "--sort", "rows"), "cannot be sorted by 'rows'", "started_at")
-    table = await world.operate("runs", world.name, "--status", "succeeded", "--since", "1h")
+    assert_one_message(await world.operate("history", "--sort", "rows"), "cannot be sorted by 'rows'", "started_at")
+    table = await world.operate("history", world.name, "--status", "succeeded", "--since", "1h")
     assert table.code == 0, table
     assert world.name in table.out
+    done = json.loads((await world.operate("history", world.name, "--actions", "--json")).out)["actions"]
+    told = [(action["action"], action["by"], action["reason"]) for action in done if action["action"] != "trigger"]
+    assert told[1:] == [("pause", "ann", "month end")]
+    assert told[0][0] == "resume"
+    purged = await world.operate("history", "--purge-older-than", "1d", "--yes", "--json")
+    assert json.loads(purged.out)["removed"]["runs"] == 0, purged

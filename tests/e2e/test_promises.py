@@ -87,7 +87,7 @@ async def test_poison_is_isolated(world: World) -> None:
     )
     await _publish_foreign_message(world)
     await world.services.run()
-    await eventually("the good rows", lambda: _loaded_good_rows(world), seconds_max=60)
+    await eventually("the good rows", lambda: _loaded_good_rows(world))
     document = await world.status()
     assert document["reason"] is not None
     assert world.name in document["reason"]
@@ -114,7 +114,7 @@ async def _loaded_good_rows(world: World) -> bool:
     return bool(await world.app.fetchval(f"SELECT count(*) FROM {world.target} WHERE amount = 5") == 990)
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 async def test_bounded_outbox_is_back_pressure(local_stack: ThreadedStack) -> None:
     """Without a relay the outbox fills to its mark, extraction pauses and says why, and later all goes on."""
     rows = 150_000
@@ -133,7 +133,7 @@ async def test_bounded_outbox_is_back_pressure(local_stack: ThreadedStack) -> No
         peak = Peak(world)
         async with asyncio.TaskGroup() as group:
             looking = group.create_task(peak.look())
-            await world.wait_for("the whole snapshot", lambda one: one.whole, seconds_max=120)
+            await world.wait_for("the whole snapshot", lambda one: one.whole)
             looking.cancel()
         assert peak.bytes
         assert max(peak.bytes.values()) < MEMORY_BYTES_MAX, peak.bytes
@@ -156,5 +156,5 @@ async def _pressure(world: World) -> str:
         found[:] = [json.dumps(entry["reason"])] if entry["reason"] and "outbox" in entry["reason"] else []
         return bool(found)
 
-    await eventually("extraction says that the outbox is full", shown, seconds_max=60)
+    await eventually("extraction says that the outbox is full", shown)
     return found[0]

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from tests.e2e.world import Answer, World, assert_one_message
+from tests.e2e.world import PATIENCE_SECONDS, Answer, World, assert_one_message
 from tests.faults.gates import Gate
 from tests.faults.watching import NOW, OLD, drained
 
@@ -154,7 +154,7 @@ async def test_a_person_who_stops_it_is_told_that_the_next_call_goes_on(world: W
         await process.start()
         await gate.wait_for_waiting(seconds_max=120)
         process.send(signal.SIGINT)
-        assert await process.wait(60) == 130
+        assert await process.wait(PATIENCE_SECONDS) == 130
         await gate.open()
     assert "nothing was changed" in process.tail()
     assert told(await rebuild(world, "--json"), "began")[0]["resumed"] is True

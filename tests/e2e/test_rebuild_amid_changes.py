@@ -43,7 +43,7 @@ async def test_a_column_is_added(world: World) -> None:
             f"ALTER TABLE {world.table} ADD COLUMN extra varchar(20); "
             f"UPDATE {world.table} SET extra = 'x', updated_at = timezone('UTC', clock_timestamp())"
         )
-        await eventually("a new column", lambda: world.app.fetchval(added, world.target), seconds_max=60)
+        await eventually("a new column", lambda: world.app.fetchval(added, world.target))
     assert await world.app.fetchval(f"SELECT count(*) FROM {world.target} WHERE extra = 'x'") == ROWS
 
 
@@ -63,4 +63,4 @@ async def test_a_new_log_begins(world: World) -> None:
     async with amid_reading(world):
         answer = await world.operate("reset", world.name, "--yes")
         assert answer.code == 0, answer
-        await eventually("the new log", lambda: world.app.fetchval(begun), seconds_max=90)
+        await eventually("the new log", lambda: world.app.fetchval(begun))

@@ -40,7 +40,7 @@ async def test_events_of_every_mode_that_cannot_be_read_are_made_good_by_reading
         for name, module, command in (("extract", EXTRACTOR, "extract"), ("load", LOADER, "run")):
             await world.services.add(name, module, command).start()
         await relay(world)
-        await eventually("the first snapshot", partial(same, world), seconds_max=90)
+        await eventually("the first snapshot", partial(same, world))
 
         # An incremental page.
         before = await without_relay(world)
@@ -55,7 +55,7 @@ async def test_events_of_every_mode_that_cannot_be_read_are_made_good_by_reading
         # A reread of keys, one of which is gone: the target has an older version of it.
         await world.app.execute(f"ALTER TABLE {world.target} ADD CONSTRAINT good CHECK (name <> 'bad') NOT VALID")
         await world.source.execute(f"UPDATE {world.table} SET name = 'bad', updated_at = {NOW} WHERE id = 7")
-        await eventually("the row is in quarantine", partial(waits, world, "quarantine", 1), seconds_max=60)
+        await eventually("the row is in quarantine", partial(waits, world, "quarantine", 1))
         before = await without_relay(world)
         await world.source.execute(f"DELETE FROM {world.table} WHERE id = 7")
         assert (await world.operate("quarantine", "redrive", "--all")).code == 0
@@ -99,12 +99,12 @@ async def test_rows_with_strange_keys_are_listed_and_redriven_and_what_cannot_be
         for name, module in (("extract", EXTRACTOR), ("load", LOADER)):
             await world.services.add(name, module, "run").start()
         good = 2 * (len(ODD_KEYS) - 1)
-        await eventually("all keys without NUL", partial(counted, world, "note = 'good'", good), seconds_max=90)
-        await eventually("those with NUL wait", partial(waits, world, "quarantine", 2), seconds_max=60)
+        await eventually("all keys without NUL", partial(counted, world, "note = 'good'", good))
+        await eventually("those with NUL wait", partial(waits, world, "quarantine", 2))
 
         await world.app.execute(f"ALTER TABLE {world.target} ADD CONSTRAINT good CHECK (note <> 'bad') NOT VALID")
         write(file, BAD)
-        await eventually("all wait", partial(waits, world, "quarantine", good + 2), seconds_max=60)
+        await eventually("all wait", partial(waits, world, "quarantine", good + 2))
         # Still refused: said so, and no loop.
         answer = await world.operate("quarantine", "redrive", "--all", "--wait", "60")
         assert answer.code == 1, answer
@@ -168,12 +168,12 @@ async def test_thousands_of_refused_rows_are_asked_for_after_a_snapshot_and_surv
         await world.app.execute(f"ALTER TABLE {world.target} ADD CONSTRAINT good CHECK (name <> 'bad') NOT VALID")
         await world.source.execute(f"UPDATE {world.table} SET name = 'bad', updated_at = {NOW}")
         waiting = "SELECT count(*) = $1 FROM qupersync_quarantine WHERE resolved_at IS NULL AND "
-        await eventually("all wait", lambda: world.app.fetchval(waiting + "times >= 1", MANY), seconds_max=90)
+        await eventually("all wait", lambda: world.app.fetchval(waiting + "times >= 1", MANY))
         before = (await world.standing()).snapshot
         await world.trigger("snapshot")
         await world.wait_for_snapshot(before)
         # Once by the change, once by the snapshot, once more because the loader asked.
-        await eventually("asked for", lambda: world.app.fetchval(waiting + "times >= 3", MANY), seconds_max=90)
+        await eventually("asked for", lambda: world.app.fetchval(waiting + "times >= 3", MANY))
         listing = await world.operate("quarantine", "list", "-n", "10")
         assert f"{MANY - 10} more" in listing.out, listing
 
@@ -182,7 +182,7 @@ async def test_thousands_of_refused_rows_are_asked_for_after_a_snapshot_and_surv
         assert (answer.code, f"for {MANY} rows" in answer.out) == (0, True), answer
         await world.services.processes.pop("extract").kill()
         await world.services.add("again", EXTRACTOR, "run").start()
-        await eventually("all loaded", lambda: world.app.fetchval(waiting + "times >= 1", 0), seconds_max=120)
+        await eventually("all loaded", lambda: world.app.fetchval(waiting + "times >= 1", 0))
         await world.assert_equal(MANY)
 
 
@@ -233,12 +233,12 @@ async def park(world: World, before: tuple[int, int], mode: Mode) -> None:
                 return not (mode is Mode.SNAPSHOT and await behind(world, before))
         return False
 
-    await eventually(f"a page of mode {mode}", committed, seconds_max=60)
+    await eventually(f"a page of mode {mode}", committed)
     told = found["envelope"].model_copy(update={"checksum": checksum(_NO_ARROW)}).headers()
     told.pop(GENERATION_HEADER)
     await outbox(world, _SPOIL, found["id"], _NO_ARROW, json.dumps(told))
     await relay(world)
-    await eventually("the event is parked", partial(waits, world, "dead-letters", 1), seconds_max=60)
+    await eventually("the event is parked", partial(waits, world, "dead-letters", 1))
 
 
 async def behind(world: World, before: tuple[int, int]) -> bool:

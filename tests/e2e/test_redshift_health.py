@@ -82,7 +82,7 @@ async def checks(world: World) -> dict[tuple[str, str], dict[str, Any]]:
     return {(row["area"], row["subject"]): row for row in json.loads(answer.out)["rows"]}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 async def test_a_provisioned_cluster() -> None:
     async with whole(Profile.PROVISIONED, include=["redshift_health", "serverless_usage"]) as (world, seeds):
         await seeds.admin.execute(
@@ -220,7 +220,7 @@ async def test_a_provisioned_cluster() -> None:
         assert "not applicable" in found["serverless_usage", "serverless_usage"]["message"]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 async def test_a_serverless_workgroup() -> None:
     async with whole(Profile.SERVERLESS, include=["redshift_health", "serverless_usage"]) as (world, seeds):
         await seeds.query(1)

@@ -10,7 +10,7 @@ from qupersync_local.services import EXTRACTOR, LOADER
 from qupersync_shared.contracts.subjects import durable_name, stream_name
 from qupersync_shared.kernel.ids import GroupName, Lane, PipelineName
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 ROWS = 2_000
 
 

@@ -42,7 +42,7 @@ async def test_no_loss_in_a_minute_of_random_kills(tmp_path: Path) -> None:
     assert f"| seed | {seed} |" in report.read_text("utf-8")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 async def test_an_interrupt_ends_it_in_order(tmp_path: Path) -> None:
     report = tmp_path / "soak.md"
     process = await _soak("--minutes", "5", "--rows", "200", "--pipelines", "2", "--report", str(report))

@@ -33,10 +33,10 @@ async def test_extraction_waits_for_a_writer_and_beside_a_reader_for_nobody(
         await world.migrate()
         async with held(path, "writing"):
             await world.services.run()
-            await eventually("the lock", lambda: says(world, "it is held by another process"), seconds_max=120)
+            await eventually("the lock", lambda: says(world, "it is held by another process"))
         async with held(path, "reading"):
             await world.wait_for_snapshot(None)
-            await eventually("no trouble", lambda: _no_trouble(world), seconds_max=120)
+            await eventually("no trouble", lambda: _no_trouble(world))
         assert await world.app.fetchval(f"SELECT count(*) FROM {world.target}") == 500
 
 

@@ -5,23 +5,38 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
+import nats
+import nats.errors
 import psutil
 import yaml
 
+from qupersync_extractor.interface.migrating import migrate_all as migrate_extractor
+from qupersync_loader.interface.migrating import migrate_all as migrate_loader
+from qupersync_loader.settings import loader_settings
 from qupersync_local.committed import CommittedState, Standing
 from qupersync_local.compare import Comparison, compare_tables
 from qupersync_local.compare_sides import PostgresSide
 from qupersync_local.services import EXTRACTOR, LOADER, ServiceProcess, Services, configuration_for, plain_environment
 from qupersync_local.stack import OUTBOX_ROLE, TARGET_ROLE
 from qupersync_local.threaded import ThreadedStack
+from qupersync_shared.contracts.subjects import stream_name
+from qupersync_shared.kernel.errors import ConfigurationError, QupersyncError
+from qupersync_shared.kernel.ids import PipelineName
+from qupersync_shared.runtime import bucket
+from qupersync_shared.runtime.cli.status import misconfigured, status
+from qupersync_shared.runtime.plugins import discover
+from qupersync_shared.runtime.settings import load
 
+# Nobody waits for so long where all is well. Several processes start meanwhile, on a machine that has other work.
+PATIENCE_SECONDS = 120.0
 BRISK = {
     "schedule": "continuous",
     "safety_lag": "500ms",
@@ -70,7 +85,10 @@ class World:
         await self.source.execute(ROWS.format(table=self.table, first=first, last=last, moment=moment))
 
     async def migrate(self) -> None:
-        await self.services.migrate()
+        """What both `migrate` commands do, in this process: nearly every test begins so, and few are about it."""
+        configuration = load(self.services.configuration, plain_environment())
+        await migrate_extractor(configuration, path=str(self.services.configuration))
+        await migrate_loader(loader_settings(configuration, path=str(self.services.configuration)))
 
     async def extract_once(self) -> None:
         """`qupersync-extractor run --once`, which must succeed."""
@@ -82,7 +100,7 @@ class World:
 
     async def _ends_well(self, process: ServiceProcess, code: int = 0) -> None:
         await process.start()
-        assert await process.wait(120) == code, process.tail()
+        assert await process.wait(PATIENCE_SECONDS) == code, process.tail()
         del self.services.processes[process.name]
 
     async def trigger(self, mode: str = "snapshot") -> None:
@@ -95,22 +113,28 @@ class World:
         return await command("qupersync", *arguments, config=self.services.configuration, environment=environment)
 
     async def status(self) -> dict[str, Any]:
-        """What `qupersync status --json` prints."""
-        answer = await self.operate("status", "--json")
-        assert answer.code in (0, 1), answer
-        document: dict[str, Any] = json.loads(answer.out)
+        """What `qupersync status --json` prints, made here: a process for each look would hold up what is awaited."""
+        try:
+            configuration = load(self.services.configuration, plain_environment())
+        except ConfigurationError as error:
+            made = misconfigured(error)
+        else:
+            made = await status(configuration, _plugins())
+        document: dict[str, Any] = json.loads(json.dumps(made, default=str))
         return document
 
     async def standing(self) -> Standing:
         return (await self.committed.look())[self.name]
 
-    async def wait_for(self, what: str, reached: Callable[[Standing], bool], *, seconds_max: float = 60.0) -> Standing:
+    async def wait_for(
+        self, what: str, reached: Callable[[Standing], bool], *, seconds_max: float = PATIENCE_SECONDS
+    ) -> Standing:
         def both(seen: dict[str, Standing]) -> bool:
             return self.name in seen and reached(seen[self.name])
 
         return (await self.committed.wait_for(what, both, seconds_max=seconds_max, looked=self._looked))[self.name]
 
-    async def wait_for_snapshot(self, before: str | None, *, seconds_max: float = 90.0) -> None:
+    async def wait_for_snapshot(self, before: str | None, *, seconds_max: float = PATIENCE_SECONDS) -> None:
         await self.committed.wait_for_snapshots({self.name: before}, seconds_max=seconds_max, looked=self._looked)
 
     async def _looked(self, _: object) -> None:
@@ -215,8 +239,35 @@ async def opened(
             await target.close()
     finally:
         await source.close()
+        await _forget(configuration["nats"], name)
         for database in (outbox, app):
             await asyncio.to_thread(stack.drop_database, database)
+
+
+_plugins = cache(discover)
+
+
+async def _forget(section: Mapping[str, Any], name: str) -> None:
+    """The servers are the whole suite's: what killed processes left there would be missed by the next test's status."""
+    secret = {key: section[key] for key in ("user", "password") if key in section}
+    with suppress(nats.errors.Error, QupersyncError, OSError, TimeoutError):  # the test may have taken the server away
+        client = await nats.connect(
+            section["servers"], connect_timeout=2, allow_reconnect=False, error_cb=_silent, **secret
+        )
+        try:
+            js = client.jetstream(timeout=5)
+            for key in await bucket.read(client, ["process.>", "lane.>", "snapshot.>"]):
+                if name in key or key.startswith("process."):
+                    await bucket.remove(js, key)
+            for stream in await js.streams_info():
+                if (stream.config.name or "").startswith(stream_name(PipelineName(name))):
+                    await js.delete_stream(stream.config.name)
+        finally:
+            await client.close()
+
+
+async def _silent(_: Exception) -> None:
+    """A server that is away was taken away by the test."""
 
 
 class Peak:
@@ -235,8 +286,9 @@ class Peak:
     def look_once(self) -> None:
         for name, process in self._world.services.processes.items():
             if process.running and process.lasting:
-                used = psutil.Process(process.pid).memory_info().rss
-                self.bytes[name] = max(self.bytes.get(name, 0), used)
+                with suppress(psutil.NoSuchProcess):  # it has ended since
+                    used = psutil.Process(process.pid).memory_info().rss
+                    self.bytes[name] = max(self.bytes.get(name, 0), used)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,7 +314,7 @@ async def command(
     config: Path | None = None,
     directory: Path | None = None,
     environment: Mapping[str, str] | None = None,
-    seconds_max: float = 120.0,
+    seconds_max: float = PATIENCE_SECONDS,
 ) -> Answer:
     """Run one of the three commands to its end."""
     given = {**plain_environment(), "NO_COLOR": "1", "COLUMNS": "200", **(environment or {})}
@@ -290,7 +342,11 @@ async def command(
 
 
 async def eventually(
-    what: str, condition: Callable[[], Awaitable[bool]], *, seconds_max: float = 30.0, pause_seconds: float = 0.1
+    what: str,
+    condition: Callable[[], Awaitable[bool]],
+    *,
+    seconds_max: float = PATIENCE_SECONDS,
+    pause_seconds: float = 0.1,
 ) -> None:
     """Ask until it holds; fails with `what` when it takes too long."""
     end = time.monotonic() + seconds_max

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import asyncpg
-from tests.e2e.world import eventually
+from tests.e2e.world import PATIENCE_SECONDS, eventually
 
 _FUNCTION = """
     CREATE FUNCTION public.gate_{number}() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS
@@ -63,7 +63,7 @@ class Gate:
         """The sessions that stand before the gate, by their process numbers."""
         return [row["pid"] for row in await self.connection.fetch(_WAITING, self.number)]
 
-    async def wait_for_waiting(self, count: int = 1, *, seconds_max: float = 60.0) -> list[int]:
+    async def wait_for_waiting(self, count: int = 1, *, seconds_max: float = PATIENCE_SECONDS) -> list[int]:
         """Returns when so many sessions stand before the gate."""
         found: list[int] = []
 
@@ -80,7 +80,7 @@ class Gate:
             "SELECT pg_terminate_backend(pid, 10000) FROM unnest($1::int[]) AS pid", list(sessions)
         )
 
-    async def wait_for_gone(self, *sessions: int, seconds_max: float = 30.0) -> None:
+    async def wait_for_gone(self, *sessions: int, seconds_max: float = PATIENCE_SECONDS) -> None:
         """Returns when these sessions have ended: what they were doing is committed by then, or never will be."""
 
         async def gone() -> bool:

@@ -17,7 +17,8 @@ class Proxy:
     connections are closed at once; `hold()` stops everything without closing, as a cable that was pulled; `cut()`
     closes all open connections; `cut_after(bytes)` closes a connection when so much more came from the server;
     `swallow(match)` drops, once, the chunk from the server for which `match` holds, and cuts that connection.
-    `withheld` is what clients have sent since `hold()`; `watch` sees every chunk from the server that passes.
+    `hold_at(bytes)` holds from the client's chunk on that contains these bytes. `withheld` is what clients have sent
+    since things are held; `watch` sees every chunk from the server that passes.
     """
 
     host: str
@@ -34,6 +35,7 @@ class Proxy:
     _flowing: asyncio.Event = field(default_factory=asyncio.Event)
     _cut_after: int | None = None
     _swallow: Callable[[bytes], bool] | None = None
+    _hold_at: bytes | None = None
 
     @classmethod
     @asynccontextmanager
@@ -54,6 +56,10 @@ class Proxy:
         """Nothing passes any more, nothing is closed."""
         self.withheld.clear()
         self._flowing.clear()
+
+    def hold_at(self, content: bytes) -> None:
+        """`hold()` as soon as a client sends this, once: nobody's patience is used up before."""
+        self._hold_at = content
 
     def release(self) -> None:
         self._flowing.set()
@@ -105,11 +111,28 @@ class Proxy:
         finally:
             server_writer.close()
 
+    async def _held(self, reader: asyncio.StreamReader, chunk: bytes, *, from_server: bool) -> bytes:
+        """The chunk and all that follows until things flow again; what clients send shows at once."""
+        kept = bytearray()
+        flowing: asyncio.Task[object] = asyncio.create_task(self._flowing.wait())
+        try:
+            while chunk:
+                kept += chunk
+                if not from_server:
+                    self.withheld += chunk
+                chunk = await _unless(flowing, reader)
+            await flowing
+        finally:
+            flowing.cancel()
+        return bytes(kept)
+
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, from_server: bool) -> None:
         while chunk := await reader.read(_CHUNK):
-            if not from_server and not self._flowing.is_set():
-                self.withheld += chunk
-            await self._flowing.wait()
+            if not from_server and self._hold_at is not None and self._hold_at in chunk:
+                self._hold_at = None
+                self.hold()
+            if not self._flowing.is_set():
+                chunk = await self._held(reader, chunk, from_server=from_server)
             if self.delay_seconds:
                 await asyncio.sleep(self.delay_seconds)
             if self.bytes_per_second:
@@ -130,3 +153,14 @@ class Proxy:
                 self._cut_after -= len(chunk)
             writer.write(chunk)
             await writer.drain()
+
+
+async def _unless(other: asyncio.Task[object], reader: asyncio.StreamReader) -> bytes:
+    """What comes next; nothing at the connection's end, or when the other task is done before."""
+    reading = asyncio.create_task(reader.read(_CHUNK))
+    try:
+        await asyncio.wait((other, reading), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        reading.cancel()
+        await asyncio.wait((reading,))  # a reader has one who reads at a time
+    return b"" if reading.cancelled() else reading.result()

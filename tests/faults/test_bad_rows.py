@@ -54,7 +54,7 @@ async def test_poison_is_isolated_rows_that_the_target_refuses_wait_while_the_re
         await _begin(world, file)
         await world.app.execute(CONSTRAINTS.format(table=world.target))
         _write(file, f"INSERT INTO main.bad VALUES {', '.join(REFUSED.values())}, {STRANGE}")
-        await eventually("the rows around the bad ones", lambda: _differ(world, file, set(REFUSED)), seconds_max=90)
+        await eventually("the rows around the bad ones", lambda: _differ(world, file, set(REFUSED)))
         reasons = {row["id"]: row["reason"] for row in await world.app.fetch(UNRESOLVED)}
         assert reasons.keys() == REFUSED.keys()
         assert "not_below_zero" in reasons[1_003]
@@ -64,12 +64,12 @@ async def test_poison_is_isolated_rows_that_the_target_refuses_wait_while_the_re
 
         # Mended at the source, they load with the change itself; mended at the target, they must be read again.
         _write(file, MEND.format(what="name = 'without'", id=1_001), MEND.format(what="day = NULL", id=1_002))
-        await eventually("the mended rows", lambda: _differ(world, file, {1_003, 1_004}), seconds_max=90)
+        await eventually("the mended rows", lambda: _differ(world, file, {1_003, 1_004}))
         await world.app.execute(f"ALTER TABLE {world.target} DROP CONSTRAINT not_below_zero")
         await world.app.execute("DROP INDEX one_name")
         answer = await world.operate("quarantine", "redrive", "--pipeline", world.name, "--wait", "60")
         assert answer.code == 0, answer
-        await eventually("all rows", lambda: _differ(world, file, set()), seconds_max=90)
+        await eventually("all rows", lambda: _differ(world, file, set()))
         assert await world.app.fetch(UNRESOLVED) == []
         await all_well(world)
         facts |= {"rows": 308, "quarantined": len(REFUSED)}
@@ -86,13 +86,13 @@ async def test_poison_is_isolated_a_row_holds_its_own_lane_only_where_that_is_wa
         await world.app.execute(CONSTRAINTS.format(table=world.target))
         good = [f"({n}, 'later', 1, 0, NULL, get_current_timestamp()::TIMESTAMP)" for n in range(2_000, 2_050)]
         _write(file, f"INSERT INTO main.bad VALUES {REFUSED[1_003]}, {', '.join(good)}")
-        await shown(world, world.name, "not_below_zero", "on_bad_row: halt", seconds_max=60)
+        await shown(world, world.name, "not_below_zero", "on_bad_row: halt")
         later = "SELECT count(*) FROM {} WHERE name = 'later'"
         loaded = await world.app.fetchval(later.format(world.target))
         assert 0 < loaded < 50, "the other lanes do not go on, or the row's own lane does"
         assert await world.app.fetch(UNRESOLVED) == []
         await world.app.execute(f"ALTER TABLE {world.target} DROP CONSTRAINT not_below_zero")
-        await eventually("all rows", lambda: _differ(world, file, set()), seconds_max=90)
+        await eventually("all rows", lambda: _differ(world, file, set()))
         facts |= {"rows": 351, "rows held back": 50 - loaded}
 
 
@@ -106,10 +106,10 @@ async def test_poison_is_isolated_nul_bytes_are_removed_and_counted_where_that_i
         await _begin(world, file)
         _write(file, f"INSERT INTO main.bad VALUES {REFUSED[1_001]}")
         without = "SELECT * REPLACE (replace(name, chr(0), '') AS name) FROM main.bad"
-        await eventually("the row without its NUL", lambda: _differ(world, file, set(), query=without), seconds_max=90)
+        await eventually("the row without its NUL", lambda: _differ(world, file, set(), query=without))
         assert await world.app.fetchval(f"SELECT name FROM {world.target} WHERE id = 1001") == "ab"
         assert await world.app.fetch(UNRESOLVED) == []
-        await eventually("status does not count the altered row", lambda: _counted(world), seconds_max=40)
+        await eventually("status does not count the altered row", lambda: _counted(world))
         facts |= {"rows": 301, "rows altered": 1}
 
 
@@ -135,7 +135,7 @@ def _from(file: Path, **policies: str) -> dict[str, Any]:
 async def _begin(world: World, file: Path) -> None:
     await world.migrate()
     await world.services.run()
-    await eventually("the first snapshot", lambda: _differ(world, file, set()), seconds_max=90)
+    await eventually("the first snapshot", lambda: _differ(world, file, set()))
 
 
 async def _counted(world: World) -> bool:

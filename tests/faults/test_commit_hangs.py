@@ -5,7 +5,7 @@ import json
 
 import asyncpg
 import pytest
-from tests.e2e.world import World, eventually, opened
+from tests.e2e.world import PATIENCE_SECONDS, World, eventually, opened
 from tests.faults.gates import Gate
 from tests.faults.lane_events import assert_each_once_in_order, lane_events
 from tests.faults.routes import routed
@@ -15,7 +15,7 @@ from qupersync_local.services import EXTRACTOR, LOADER
 from qupersync_local.standin.faults import drop_connection
 from qupersync_local.threaded import ThreadedStack
 
-pytestmark = [pytest.mark.faults, pytest.mark.fault(32), pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.faults, pytest.mark.fault(32), pytest.mark.integration, pytest.mark.timeout(400)]
 PAGE = "NEW.sequence > OLD.sequence"
 # The lease outlives the hanging, so that the same process goes on.
 PATIENT = {"lease": "15s"}
@@ -77,7 +77,7 @@ async def test_no_loss_when_the_middle_of_a_snapshot_fails(
         order = book.add(drop_connection(_pages(world), after_rows=200, skip=3, times=2))
         try:
             await world.services.run()
-            await asyncio.to_thread(book.wait_fired, order, times=2, timeout_seconds=60)
+            await asyncio.to_thread(book.wait_fired, order, times=2, timeout_seconds=PATIENCE_SECONDS)
             await drained(world, 3_000)
         finally:
             book.remove(order)
@@ -98,13 +98,15 @@ def _pages_read(world: World) -> int:
 
 async def _next_page_is_read(world: World, count: int) -> None:
     """Returns when so many reads of pages have been answered: the source has no statement of ours under way."""
-    await asyncio.to_thread(world.stack.faults.wait_executed, _pages(world), count=count, timeout_seconds=60)
+    await asyncio.to_thread(
+        world.stack.faults.wait_executed, _pages(world), count=count, timeout_seconds=PATIENCE_SECONDS
+    )
     busy = "SELECT count(*) FROM pg_stat_activity WHERE state <> 'idle' AND query LIKE '%' || $1 || '%LIMIT%'"
 
     async def answered() -> bool:
         return await world.source.fetchval(busy + " AND pid <> pg_backend_pid()", world.name) == 0
 
-    await eventually("the answer to the last read", answered, seconds_max=60, pause_seconds=0.05)
+    await eventually("the answer to the last read", answered, pause_seconds=0.05)
 
 
 async def _assert_one_snapshot_without_holes(world: World) -> int:

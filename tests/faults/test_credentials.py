@@ -110,7 +110,7 @@ async def _through(
     await drained(world, 300)
     await revoke()
     await world.insert(301, 500)
-    reason = await shown(world, *told, seconds_max=60)
+    reason = await shown(world, *told)
     assert await world.app.fetchval(f"SELECT count(*) FROM {world.target}") == 300, "the credential was still taken"
     await renew()
     await drained(world, 500)

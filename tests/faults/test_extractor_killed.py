@@ -9,7 +9,7 @@ from tests.faults.watching import OLD, drained, parked
 from qupersync_local.services import EXTRACTOR, LOADER
 from qupersync_local.threaded import ThreadedStack
 
-pytestmark = [pytest.mark.faults, pytest.mark.fault(1), pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.faults, pytest.mark.fault(1), pytest.mark.integration, pytest.mark.timeout(400)]
 SHORT_LEASE = {"lease": "2s"}
 PAGE = "NEW.sequence > OLD.sequence"
 

@@ -89,7 +89,7 @@ async def test_no_loss_keys_with_control_characters_are_refused_and_a_hash_of_th
         await _insert(world, keys, moment="timestamp '2024-01-01'")
         await world.migrate()
         await world.services.run()
-        reason = await shown(world, world.name, "order keys differently", "in a query", seconds_max=60)
+        reason = await shown(world, world.name, "order keys differently", "in a query")
         assert order.used, "the stand-in compared as it always does"
         await world.services.stop()
         world.services.processes.clear()
@@ -101,7 +101,7 @@ async def test_no_loss_keys_with_control_characters_are_refused_and_a_hash_of_th
         entry |= {"query": query, "key": ["h"], "into": f"{world.target}_hashed"}
         world.services.configuration.write_text(yaml.safe_dump(tree), encoding="utf-8")
         await world.services.run()
-        await eventually("the table by hash", lambda: _hashed(world, query, len(keys)), seconds_max=90)
+        await eventually("the table by hash", lambda: _hashed(world, query, len(keys)))
         facts |= {"rows": len(keys), "reason": reason[:200]}
 
 
@@ -176,5 +176,5 @@ async def _equal_or_refused(world: World, rows: int) -> str:
             ended[:] = ["refused"]
         return bool(ended)
 
-    await eventually("rows are missing, and nobody says so", seen, seconds_max=60)
+    await eventually("rows are missing, and nobody says so", seen)
     return ended[0]

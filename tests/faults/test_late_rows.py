@@ -16,7 +16,7 @@ from tests.faults.watching import OLD, drained, meanwhile
 from qupersync_local.services import EXTRACTOR, LOADER
 from qupersync_local.threaded import ThreadedStack
 
-pytestmark = [pytest.mark.faults, pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.faults, pytest.mark.integration, pytest.mark.timeout(400)]
 LOOKBACK = timedelta(seconds=6)
 PAGE = "NEW.sequence > OLD.sequence"
 TIES = "timestamp '2024-05-05 05:05:05.555'"

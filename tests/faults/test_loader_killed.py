@@ -26,7 +26,7 @@ async def _begin(world: World, environment: Mapping[str, str] | None = None) -> 
 
 
 @pytest.mark.long
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_honest_watermark_when_a_loader_is_killed_inside_its_transaction(
     local_stack: ThreadedStack, facts: dict[str, object]
 ) -> None:
@@ -56,7 +56,7 @@ async def test_honest_watermark_when_a_loader_is_killed_inside_its_transaction(
         facts |= {"rows": 900, "kills": kills, "redeliveries": again}
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_duplicates_are_harmless_when_a_loader_is_killed_between_commit_and_ack(
     local_stack: ThreadedStack, facts: dict[str, object]
 ) -> None:

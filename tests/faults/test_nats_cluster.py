@@ -53,12 +53,12 @@ async def test_no_loss_and_no_long_stall_while_a_node_is_away(
                     flow.begin()
                     began = time.monotonic()
                     await cluster.node(name).kill()
-                    await eventually("the nodes do not agree", partial(_agreed, impatient, world, name), seconds_max=60)
+                    await eventually("the nodes do not agree", partial(_agreed, impatient, world, name))
                     chosen = time.monotonic() - began
                     await flow.goes_on()
                     stalls.append((flow.longest, chosen))
                     await cluster.node(name).run()
-                    await eventually("the node is not level again", lambda: _level(impatient, world), seconds_max=120)
+                    await eventually("the node is not level again", lambda: _level(impatient, world))
                 await flow.goes_on()
             rows = await in_source(world)
             await drained(world, rows)
@@ -122,7 +122,7 @@ class _Flow:
         async def more() -> bool:
             return all(self.loaded.get(lane, 0) >= seen.get(lane, 0) + 2 for lane in range(LANES))
 
-        await eventually("nothing more is loaded", more, seconds_max=60)
+        await eventually("nothing more is loaded", more)
 
 
 async def _stream(js: JetStreamContext, world: World) -> StreamInfo:

@@ -33,7 +33,7 @@ async def test_bounded_and_atomic_extraction_while_the_disk_of_the_outbox_is_ful
         async with meanwhile(peak.look):
             disk.fill(leave_bytes=128 << 10)
             await world.insert(501, 20_500)
-            reason = await shown(world, "No space left on device", seconds_max=90)
+            reason = await shown(world, "No space left on device")
             full = await world.standing()
             assert full.extracted.events == full.lanes * full.sequence, "records and cursor are not of one page"
             assert full.extracted.rows < 20_500
@@ -88,6 +88,6 @@ async def _pages_under_way(world: World) -> None:
         async def more() -> bool:
             return bool(await connection.fetchval(query) > before)
 
-        await eventually("one more page", more, seconds_max=90, pause_seconds=0.02)
+        await eventually("one more page", more, pause_seconds=0.02)
     finally:
         await connection.close()

@@ -52,7 +52,7 @@ async def test_no_loss_pages_over_the_limit_are_cut_and_rows_over_it_are_withhel
         # Known rows grow beyond every event: they stay as they were, whatever the snapshot says of their range.
         grown = "id IN (7, 150, 300)"
         await world.source.execute(WIDEN.format(table=world.table, now=NOW, word="one", rows=grown))
-        await eventually("three rows are withheld", lambda: _withheld(world, 3), seconds_max=60)
+        await eventually("three rows are withheld", lambda: _withheld(world, 3))
         before = (await world.standing()).snapshot
         await world.trigger("snapshot")
         await world.wait_for_snapshot(before)
@@ -66,11 +66,11 @@ async def test_no_loss_pages_over_the_limit_are_cut_and_rows_over_it_are_withhel
         await world.source.execute(f"DELETE FROM {world.table} WHERE id = 150")
         await world.source.execute(WIDEN.format(table=world.table, now=NOW, word="two", rows="id = 300"))
         await world.trigger("snapshot")
-        await eventually("two rows are settled", lambda: _withheld(world, 1), seconds_max=90)
-        await eventually("the row that grew is all that differs", lambda: _differs(world, {(300,)}), seconds_max=90)
+        await eventually("two rows are settled", lambda: _withheld(world, 1))
+        await eventually("the row that grew is all that differs", lambda: _differs(world, {(300,)}))
         await world.source.execute(f"{shrink} 300")
         await drained(world, 299)
-        await eventually("the last row is settled", lambda: _withheld(world, 0), seconds_max=60)
+        await eventually("the last row is settled", lambda: _withheld(world, 0))
         facts |= {"rows": 299, "events": events, "largest": largest, "withheld": 3, "reason": reason[:120]}
 
 

@@ -13,7 +13,7 @@ from qupersync_local.threaded import ThreadedStack
 from qupersync_shared.contracts.subjects import stream_name
 from qupersync_shared.kernel.ids import PipelineName
 
-pytestmark = [pytest.mark.faults, pytest.mark.fault(8), pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.faults, pytest.mark.fault(8), pytest.mark.integration, pytest.mark.timeout(400)]
 MOVED = "NEW.last_sequence > OLD.last_sequence"
 
 

@@ -14,7 +14,7 @@ from qupersync_local.threaded import ThreadedStack
 from qupersync_shared.contracts.subjects import lane_subject
 from qupersync_shared.kernel.ids import Lane, PipelineName
 
-pytestmark = [pytest.mark.faults, pytest.mark.fault(9), pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.faults, pytest.mark.fault(9), pytest.mark.integration, pytest.mark.timeout(400)]
 REFUSED = b"wrong last sequence"
 
 
@@ -56,13 +56,13 @@ async def test_no_stale_overwrite_when_a_relay_wakes_after_another_took_over(
 async def _freeze_in_a_publish(world: World, route: Route, relay: ServiceProcess) -> None:
     """Changes rows, and stops the relay when it has sent an event of them that has not arrived."""
     subject = lane_subject(PipelineName(world.name), Lane(0)).encode()
-    route.proxy.hold()
+    route.proxy.hold_at(b"HPUB " + subject)
     await world.insert(1_001, 1_300)
 
     async def sent() -> bool:
         return b"HPUB " + subject in route.proxy.withheld
 
-    await eventually("a publish on its way", sent, seconds_max=60)
+    await eventually("a publish on its way", sent, pause_seconds=0.02)
     relay.send(signal.SIGSTOP)
 
 
@@ -74,7 +74,7 @@ async def _late_publish_arrives(route: Route) -> None:
     async def refused() -> bool:
         return REFUSED in answers
 
-    await eventually("the stream's refusal of the late publish", refused, seconds_max=60)
+    await eventually("the stream's refusal of the late publish", refused)
 
 
 async def _owner(world: World) -> str | None:

@@ -4,7 +4,7 @@ import asyncio
 
 import asyncpg
 import pytest
-from tests.e2e.world import World, eventually, opened
+from tests.e2e.world import PATIENCE_SECONDS, World, eventually, opened
 from tests.faults.watching import NOW, OLD, drained
 
 from qupersync_local.standin.faults import stall
@@ -46,7 +46,7 @@ async def test_no_loss_rows_deleted_while_a_snapshot_reads_go_with_it_or_with_th
         waits = book.add(stall(rf"{world.name}.*WHERE.*\"id\" > ", seconds=120, skip=1))
         try:
             await world.trigger("snapshot")
-            await asyncio.to_thread(book.wait_fired, waits, timeout_seconds=60)
+            await asyncio.to_thread(book.wait_fired, waits, timeout_seconds=PATIENCE_SECONDS)
             await _delete(world, "id <= 50 OR id > 1_900")  # of a page that was read, and of one that was not
         finally:
             book.remove(waits)

@@ -47,7 +47,7 @@ async def test_bounded_while_the_target_is_slow(local_stack: ThreadedStack, fact
             async with meanwhile(peak.look):
                 await world.insert(301, 20_300)
                 for _ in range(2):
-                    await eventually("an event that outlasts its ack wait", lambda: _outlasts(world), seconds_max=90)
+                    await eventually("an event that outlasts its ack wait", lambda: _outlasts(world))
                     out = max([out, *[(await consumer(js, world, lane)).num_ack_pending or 0 for lane in range(3)]])
                 assert await redelivered(js, world, lanes=3) == again, "what is being applied was given to another one"
                 assert out == 1
@@ -85,11 +85,11 @@ async def test_bounded_while_the_link_to_the_stream_is_slow(
         peak = Peak(world)
         async with meanwhile(peak.look):
             await world.services.add("extract", EXTRACTOR, "extract", environment=small).start()
-            await shown(world, "high-water", seconds_max=90)
+            await shown(world, "high-water")
             await world.services.add("relay", EXTRACTOR, "relay", environment=route.environment).start()
             await world.services.add("loader", LOADER, "run").start()
-            await world.wait_for("events over the slow link", lambda one: one.loaded.events > 1, seconds_max=90)
-            await shown(world, "high-water", seconds_max=90)
+            await world.wait_for("events over the slow link", lambda one: one.loaded.events > 1)
+            await shown(world, "high-water")
             paused = await world.standing()
             assert 0 < paused.extracted.rows < rows
             route.proxy.bytes_per_second = None

@@ -61,17 +61,17 @@ async def test_poison_is_isolated_when_the_key_column_changes(
         await world.services.run()
         await drained(world, 300)
         await world.source.execute(f"ALTER TABLE {world.table} RENAME COLUMN id TO number")
-        missing = await shown(world, world.name, "key column 'id'", seconds_max=60)
+        missing = await shown(world, world.name, "key column 'id'")
         await world.source.execute(_rows(neighbour, 1, 100))
-        await eventually("the neighbour goes on", lambda: _neighbour_has(world, neighbour, 100), seconds_max=60)
+        await eventually("the neighbour goes on", lambda: _neighbour_has(world, neighbour, 100))
         await world.source.execute(f"ALTER TABLE {world.table} RENAME COLUMN number TO id")
         await world.source.execute(f"UPDATE {world.table} SET name = 'renamed', updated_at = {NOW}")
         await drained(world, 300)
 
         await world.source.execute(f"ALTER TABLE {world.table} ALTER COLUMN id TYPE varchar(20) USING 'k' || id")
-        other = await shown(world, world.name, "column 'id'", "ALTER COLUMN", seconds_max=60)
+        other = await shown(world, world.name, "column 'id'", "ALTER COLUMN")
         await world.source.execute(_rows(neighbour, 101, 200))
-        await eventually("the neighbour goes on", lambda: _neighbour_has(world, neighbour, 200), seconds_max=60)
+        await eventually("the neighbour goes on", lambda: _neighbour_has(world, neighbour, 200))
         await world.app.execute(f"ALTER TABLE {world.target} ALTER COLUMN id TYPE text")  # the cure that was named
         await drained(world, 300)
         facts |= {"rows": 300, "reasons": f"{missing}; {other}"[:300]}
@@ -88,9 +88,9 @@ async def test_poison_is_isolated_when_a_column_becomes_what_the_target_cannot_h
         await world.services.run()
         await drained(world, 300)
         await world.source.execute(f"ALTER TABLE {world.table} ALTER COLUMN day TYPE varchar(30) USING 'on ' || day")
-        reason = await shown(world, world.name, "column 'day'", "ALTER COLUMN", seconds_max=60)
+        reason = await shown(world, world.name, "column 'day'", "ALTER COLUMN")
         await world.source.execute(_rows(neighbour, 1, 100))
-        await eventually("the neighbour goes on", lambda: _neighbour_has(world, neighbour, 100), seconds_max=60)
+        await eventually("the neighbour goes on", lambda: _neighbour_has(world, neighbour, 100))
         await world.app.execute(f"ALTER TABLE {world.target} ALTER COLUMN day TYPE text")  # the cure that was named
         await drained(world, 300)
         facts |= {"rows": 300, "reason": reason[:200]}
@@ -107,7 +107,7 @@ async def test_no_loss_and_no_hand_needed_when_the_source_takes_back_what_the_ta
         await world.services.add("load-2", LOADER, "run").start()
         await drained(world, 300)
         await world.source.execute(f"ALTER TABLE {world.table} ALTER COLUMN day TYPE varchar(30) USING 'on ' || day")
-        reason = await shown(world, world.name, "column 'day'", "ALTER COLUMN", seconds_max=60)
+        reason = await shown(world, world.name, "column 'day'", "ALTER COLUMN")
         await world.source.execute(f"UPDATE {world.table} SET name = 'meanwhile', updated_at = {NOW} WHERE id < 50")
         await world.source.execute(f"DELETE FROM {world.table} WHERE id > 290")
         await world.source.execute(
@@ -157,4 +157,4 @@ async def _becomes(world: World, column: str, kind: str) -> None:
         world.services.check()
         return await _type(world, column) == kind
 
-    await eventually(f"{column} does not become {kind}", seen, seconds_max=60)
+    await eventually(f"{column} does not become {kind}", seen)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
-from tests.e2e.world import World, opened
+from tests.e2e.world import PATIENCE_SECONDS, World, opened
 from tests.faults.lane_events import assert_each_once_in_order, lane_events
 from tests.faults.watching import OLD, drained, parked, shown
 
@@ -36,7 +36,7 @@ async def _ordered(book: FaultBook, *faults: Fault) -> AsyncIterator[list[int]]:
 
 
 async def _happened(book: FaultBook, number: int, *, times: int = 1) -> None:
-    await asyncio.to_thread(book.wait_fired, number, times=times, timeout_seconds=60)
+    await asyncio.to_thread(book.wait_fired, number, times=times, timeout_seconds=PATIENCE_SECONDS)
 
 
 def _pages(world: World) -> str:

@@ -10,7 +10,7 @@ from qupersync_local.threaded import ThreadedStack
 from qupersync_shared.contracts.subjects import stream_name
 from qupersync_shared.kernel.ids import PipelineName
 
-pytestmark = [pytest.mark.faults, pytest.mark.fault(11), pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.fault(11), pytest.mark.integration, pytest.mark.timeout(400)]
 MIB = 1 << 20
 ROWS = 20_000
 COLUMNS = "id bigint NOT NULL, name varchar(2000), updated_at timestamp"
@@ -31,8 +31,8 @@ async def test_back_pressure_while_the_stream_is_full(local_stack: ThreadedStack
         low = {"QUPERSYNC_OUTBOX__HIGH_WATER_BYTES": "1MiB"}
         extractor = world.services.add("extractor", EXTRACTOR, "run", environment=low)
         await extractor.start()
-        await shown(world, "no room", seconds_max=120)
-        await shown(world, "high-water mark", seconds_max=120)
+        await shown(world, "no room")
+        await shown(world, "high-water mark")
         name = stream_name(PipelineName(world.name))
         info = await js.stream_info(name)
         assert info.state.bytes <= MIB, "the stream took more than its limit"
@@ -46,7 +46,7 @@ async def test_back_pressure_while_the_stream_is_full(local_stack: ThreadedStack
             await world.services.add("loader", LOADER, "run").start()
             await drained(world, ROWS)
             await audit.assert_in_order()
-        await eventually("a reason stays", lambda: _well(world), seconds_max=60)
+        await eventually("a reason stays", lambda: _well(world))
         assert await parked(world) == (0, 0)
         facts |= {
             "rows": ROWS,

@@ -44,14 +44,14 @@ async def test_bounded_a_group_that_is_gone_fills_the_stream_until_its_claim_is_
         await gone.start()
         await world.services.add("loader", LOADER, "run").start()
         await drained(world, ROWS)
-        await eventually("the other group does not begin", lambda: _registered(world, "gone"), seconds_max=60)
+        await eventually("the other group does not begin", lambda: _registered(world, "gone"))
         await retire(world, gone, kill=True)
         reason = await _change_until(world, "qupersync groups remove gone")
         used = await _used(world)
         assert LIMIT // 2 < used <= LIMIT
         answer = await world.operate("groups", "remove", "gone", "--yes", "--force")
         assert answer.code == 0, answer
-        await drained(world, ROWS, seconds_max=120)
+        await drained(world, ROWS)
         assert await parked(world) == (0, 0)
         assert await _used(world) < used, "nothing was let go"
         await all_well(world)  # nobody is missed who was sent away
@@ -73,8 +73,8 @@ async def test_bounded_a_stream_at_its_limit_lets_go_of_what_was_applied_and_tak
         await world.trigger("snapshot")
         full = await _used(world)
         await world.services.add("loader", LOADER, "run").start()
-        await drained(world, ROWS, seconds_max=120)
-        await world.wait_for_snapshot(before, seconds_max=120)
+        await drained(world, ROWS)
+        await world.wait_for_snapshot(before)
         let_go = told_by_all(world, "stream_relieved") + told_by_all(world, "stream_compacted")
         assert let_go, "nothing was let go"
         await all_well(world)

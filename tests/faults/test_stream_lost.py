@@ -58,14 +58,14 @@ async def _lost(world: World, facts: dict[str, object], *, how: str, outbox_too:
         loader.send(signal.SIGSTOP)
         await world.insert(FIRST + 1, LOST)
         await world.source.execute(f"UPDATE {world.table} SET flag = NOT flag, updated_at = {NOW} WHERE id <= 300")
-        await eventually("nothing was published", lambda: _published(world, LOST - FIRST + 300), seconds_max=120)
+        await eventually("nothing was published", lambda: _published(world, LOST - FIRST + 300))
         lost = await _unseen(world)
         assert lost, "there is nothing to lose"
         if outbox_too:
             await _forget_outbox(world)
         await _lose(js, world, how)
         loader.send(signal.SIGCONT)
-        await eventually("the stream was not declared anew", lambda: _declared(js, world), seconds_max=120)
+        await eventually("the stream was not declared anew", lambda: _declared(js, world))
         await world.insert(LOST + 1, ROWS)
         await drained(world, ROWS)
         await audit.assert_in_order()

@@ -29,7 +29,7 @@ async def test_nothing_parked_while_the_disk_of_the_target_is_full(
             await drained(world, 300)
             disk.fill(leave_bytes=64 << 10)
             await world.insert(301, ROWS)
-            await shown(world, "53100", seconds_max=120)
+            await shown(world, "53100")
             loaded = await world.app.fetchval(f"SELECT count(*) FROM {world.target}")
             assert loaded < ROWS, "all of it found room"
             disk.clear()

@@ -85,7 +85,7 @@ async def test_nothing_parked_by_a_lock_timeout(local_stack: ThreadedStack, fact
                 async with other.transaction():
                     await other.execute(f"LOCK TABLE {world.target} IN SHARE MODE")
                     await _touch(world)
-                    await shown(world, "55P03", seconds_max=90)
+                    await shown(world, "55P03")
             finally:
                 await other.close()
             await drained(world, 300)

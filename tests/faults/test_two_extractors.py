@@ -5,7 +5,7 @@ import signal
 
 import asyncpg
 import pytest
-from tests.e2e.world import World, eventually, opened
+from tests.e2e.world import PATIENCE_SECONDS, World, eventually, opened
 from tests.faults.lane_events import assert_each_once_in_order, lane_events
 from tests.faults.routes import Route, routed
 from tests.faults.watching import OLD, Audit, drained, parked, told
@@ -40,7 +40,7 @@ async def test_atomic_extraction_and_honest_watermark_when_an_extractor_loses_it
             await _change_everything(world)
             route.proxy.release()
             first.send(signal.SIGCONT)
-            await eventually("the first extractor is told", lambda: _lost(first), seconds_max=90)
+            await eventually("the first extractor is told", lambda: _lost(first))
             await drained(world, 2_500)
             await second.kill()
             del world.services.processes[second.name]
@@ -62,7 +62,7 @@ async def _away_with_a_page(world: World, route: Route, extractor: ServiceProces
     order = book.add(stall(rf'"{world.name}".*LIMIT\s+\d+$', seconds=600, after_rows=50))
     try:
         await world.insert(1_001, 2_500)
-        await asyncio.to_thread(book.wait_fired, order, timeout_seconds=60)
+        await asyncio.to_thread(book.wait_fired, order, timeout_seconds=PATIENCE_SECONDS)
         if frozen:
             extractor.send(signal.SIGSTOP)
         else:

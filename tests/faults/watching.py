@@ -12,7 +12,7 @@ import nats
 import nats.js.errors
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerInfo
-from tests.e2e.world import World, eventually
+from tests.e2e.world import PATIENCE_SECONDS, World, eventually
 from tests.faults.gates import Gate
 
 from qupersync_local.services import ServiceProcess
@@ -210,7 +210,7 @@ async def drained(world: World, rows: int, *, seconds_max: float = 180) -> None:
     await world.assert_equal(rows)
 
 
-async def shown(world: World, *parts: str, seconds_max: float = 40) -> str:
+async def shown(world: World, *parts: str, seconds_max: float = PATIENCE_SECONDS) -> str:
     """Promise V: `qupersync status` comes to give a reason with all these words; the reason."""
     found: list[str] = []
 
@@ -221,7 +221,7 @@ async def shown(world: World, *parts: str, seconds_max: float = 40) -> str:
         found[:] = [reason for reason in reasons if all(part.lower() in reason.lower() for part in parts)]
         return bool(found)
 
-    await eventually(f"no reason with {parts} was shown", there, seconds_max=seconds_max)
+    await eventually(f"no reason with {parts} was shown", there, seconds_max=seconds_max, pause_seconds=0.5)
     return found[0]
 
 

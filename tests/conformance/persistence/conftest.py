@@ -8,7 +8,12 @@ from uuid import uuid4
 
 import pytest
 
+from qupersync_extractor.application.actions import Actions
+from qupersync_extractor.application.appointments import LastRuns
 from qupersync_extractor.application.control import ControlWorkFactory
+from qupersync_extractor.application.idempotency import Requests
+from qupersync_extractor.application.ledger import Ledger
+from qupersync_extractor.application.observing import LedgerMarks
 from qupersync_extractor.application.ports import OutboxReader, Registry, RelayCursors, UnitOfWorkFactory
 from qupersync_extractor.application.quarantine import WithheldRows
 from qupersync_extractor.application.rereads import Rereads
@@ -16,7 +21,11 @@ from qupersync_extractor.application.runs import Runs
 from qupersync_extractor.application.verifying.records import Verifications
 from qupersync_extractor.domain.extraction import HeartbeatPage, commit_page
 from qupersync_extractor.domain.records import OutboxRecord
+from qupersync_extractor.infrastructure.memory.actions import MemoryActions
 from qupersync_extractor.infrastructure.memory.control import MemoryControlWork
+from qupersync_extractor.infrastructure.memory.idempotency import MemoryRequests
+from qupersync_extractor.infrastructure.memory.last_runs import MemoryLastRuns
+from qupersync_extractor.infrastructure.memory.ledger import MemoryLedger
 from qupersync_extractor.infrastructure.memory.outbox import MemoryOutboxReader
 from qupersync_extractor.infrastructure.memory.quarantine import MemoryWithheldRows
 from qupersync_extractor.infrastructure.memory.registry import MemoryRegistry
@@ -26,7 +35,12 @@ from qupersync_extractor.infrastructure.memory.runs import MemoryRuns
 from qupersync_extractor.infrastructure.memory.store import MemoryStore
 from qupersync_extractor.infrastructure.memory.unit_of_work import MemoryUnitOfWorkFactory
 from qupersync_extractor.infrastructure.memory.verifications import MemoryVerifications
+from qupersync_extractor.infrastructure.postgres.actions import PostgresActions
 from qupersync_extractor.infrastructure.postgres.control import PostgresControlWork
+from qupersync_extractor.infrastructure.postgres.idempotency import PostgresRequests
+from qupersync_extractor.infrastructure.postgres.last_runs import PostgresLastRuns
+from qupersync_extractor.infrastructure.postgres.ledger import PostgresLedger
+from qupersync_extractor.infrastructure.postgres.ledger_marks import PostgresLedgerMarks
 from qupersync_extractor.infrastructure.postgres.outbox import PostgresOutboxReader
 from qupersync_extractor.infrastructure.postgres.quarantine import PostgresWithheldRows
 from qupersync_extractor.infrastructure.postgres.registry import PostgresRegistry
@@ -53,6 +67,11 @@ class Harness(Protocol):
     outbox: OutboxReader
     cursors: RelayCursors
     runs: Runs
+    ledger: Ledger
+    marks: LedgerMarks
+    last_runs: LastRuns
+    actions: Actions
+    requests: Requests
     verifications: Verifications
     controls: ControlWorkFactory
     rereads: Rereads
@@ -77,6 +96,11 @@ class MemoryHarness:
         self.outbox: OutboxReader = MemoryOutboxReader(self.store)
         self.cursors: RelayCursors = MemoryRelayCursors(self.store)
         self.runs: Runs = MemoryRuns(self.store)
+        self.ledger = MemoryLedger(self.store)
+        self.marks: LedgerMarks = self.ledger
+        self.last_runs: LastRuns = MemoryLastRuns(self.store)
+        self.actions: Actions = MemoryActions(self.store)
+        self.requests: Requests = MemoryRequests(self.store.now)
         self.verifications: Verifications = MemoryVerifications(self.store.now)
         self.controls: ControlWorkFactory = lambda: MemoryControlWork(self.store)
         self.rereads: Rereads = MemoryRereads(self.store)
@@ -102,6 +126,11 @@ class PostgresHarness:
         self.outbox: OutboxReader = PostgresOutboxReader(self.engine, self.signals)
         self.cursors: RelayCursors = PostgresRelayCursors(self.engine)
         self.runs: Runs = PostgresRuns(self.engine)
+        self.ledger: Ledger = PostgresLedger(self.engine)
+        self.marks: LedgerMarks = PostgresLedgerMarks(self.engine)
+        self.last_runs: LastRuns = PostgresLastRuns(self.engine)
+        self.actions: Actions = PostgresActions(self.engine)
+        self.requests: Requests = PostgresRequests(self.engine)
         self.verifications: Verifications = PostgresVerifications(self.engine)
         self.controls: ControlWorkFactory = lambda: PostgresControlWork(self.engine)
         self.rereads: Rereads = PostgresRereads(self.engine)
@@ -116,7 +145,13 @@ class PostgresHarness:
         )
         for table in ("run", "verification"):
             await self.execute(
-                f"UPDATE qupersync.{table} SET started_at = started_at - $1::float8 * interval '1s'", seconds
+                f"UPDATE qupersync.{table} SET started_at = started_at - $1::float8 * interval '1s',"
+                " ended_at = ended_at - $1::float8 * interval '1s'",
+                seconds,
+            )
+        for table, column in (("ledger_page", "extracted_at"), ("ledger_mark", "reached_at")):
+            await self.execute(
+                f"UPDATE qupersync.{table} SET {column} = {column} - $1::float8 * interval '1s'", seconds
             )
         await self.execute(
             "UPDATE qupersync.reread_request SET done_at = done_at - $1::float8 * interval '1s'", seconds
@@ -124,6 +159,8 @@ class PostgresHarness:
         await self.execute(
             "UPDATE qupersync.source_quarantine SET resolved_at = resolved_at - $1::float8 * interval '1s'", seconds
         )
+        await self.execute("UPDATE qupersync.idempotency SET made_at = made_at - $1::float8 * interval '1s'", seconds)
+        await self.execute("UPDATE qupersync.action SET at = at - $1::float8 * interval '1s'", seconds)
         await self.execute("UPDATE qupersync.remembered SET used_at = used_at - $1::float8 * interval '1s'", seconds)
 
     async def drop_records(self, upto: Sequence) -> None:

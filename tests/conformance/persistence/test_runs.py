@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from qupersync_extractor.application.runs import INTERRUPTED, RunCounts, RunRecord
-from qupersync_shared.kernel.ids import PipelineName, RunId, uuid7
+from qupersync_extractor.application.runs import INTERRUPTED, STREAK_RECORDS_MAX, RunCounts, RunRecord, RunSpan
+from qupersync_shared.kernel.ids import Log, PipelineName, RunId, Sequence, uuid7
 from qupersync_shared.runtime.records import BadCursorError, Query, UnknownFieldError
 
 ORDERS, COSTS = PipelineName("orders"), PipelineName("costs")
@@ -122,3 +122,72 @@ async def test_of_a_pipeline_only_the_newest_runs_are_kept(persistence: Any) -> 
     kept = [run.id for run in await _all(persistence)]
     assert kept == [working, runs[8], runs[7], runs[4], runs[1]]
     assert await persistence.runs.forget(older_than=timedelta(days=1), newest=3) == 0
+
+
+def _span(log: int, first: int, last: int) -> RunSpan:
+    return RunSpan(log=Log(log), first=Sequence(first), last=Sequence(last))
+
+
+async def test_a_run_says_which_sequences_it_wrote_in_which_modes_and_since_when(persistence: Any) -> None:
+    run = RunId(uuid7())
+    await persistence.runs.start(run, ORDERS, mode="snapshot", cause="schedule", seconds=90.0, span=_span(1, 7, 7))
+    (working,) = await _all(persistence)
+    assert working.span == _span(1, 7, 7)
+    await persistence.runs.advance(run, counts=RunCounts(pages=2), mode="snapshot", span=_span(1, 7, 8))
+    (working,) = await _all(persistence)
+    assert (working.span, working.counts.pages, working.status) == (_span(1, 7, 8), 2, "running")
+    await persistence.runs.end(run, counts=RunCounts(pages=3), mode="snapshot,incremental", span=_span(2, 1, 3))
+    (ended,) = await _all(persistence)
+    await persistence.runs.advance(run, counts=RunCounts(), mode="")  # it has ended
+    assert await _all(persistence) == (ended,)
+    assert (ended.mode, ended.span, ended.attempts) == ("snapshot,incremental", _span(2, 1, 3), 1)
+    assert ended.ended_at - ended.started_at >= timedelta(seconds=90)
+    assert [found.id for found in (await persistence.runs.page(Query(filters={"id": str(run)}))).items] == [run]
+
+
+async def _fail(persistence: Any, error: str, *, pipeline: PipelineName = ORDERS, seconds: float = 0.0) -> None:
+    run = RunId(uuid7())
+    await persistence.runs.fail(run, pipeline, mode="", cause="schedule", error=error, seconds=seconds)
+
+
+async def test_a_run_that_fails_again_and_again_before_its_first_page_is_one_record(persistence: Any) -> None:
+    for _ in range(3):
+        await _fail(persistence, "source: no \0 right")
+    await _fail(persistence, "source: it is down", seconds=5.0)
+    await _fail(persistence, "source: no \0 right")
+    await _fail(persistence, "source: it is down", pipeline=COSTS)
+    costs, refused, down = await _all(persistence)
+    assert [(run.pipeline, run.attempts) for run in (costs, refused, down)] == [(COSTS, 1), (ORDERS, 4), (ORDERS, 1)]
+    assert refused.error.startswith("source: no")
+    assert (refused.status, refused.span, refused.counts) == ("failed", None, RunCounts())
+    assert refused.ended_at >= down.ended_at
+    assert down.ended_at - down.started_at >= timedelta(seconds=5)
+
+
+async def test_reasons_that_differ_each_time_do_not_fill_the_history(persistence: Any) -> None:
+    for number in range(3 * STREAK_RECORDS_MAX):
+        await _fail(persistence, f"port {number} is closed")
+    runs = await _all(persistence)
+    assert len(runs) == STREAK_RECORDS_MAX
+    assert sum(run.attempts for run in runs) == 3 * STREAK_RECORDS_MAX
+    assert f"port {3 * STREAK_RECORDS_MAX - 1} is closed" in {run.error for run in runs}
+
+
+async def test_a_run_with_pages_ends_a_streak_of_failures(persistence: Any) -> None:
+    await _fail(persistence, "no")
+    run = RunId(uuid7())
+    await persistence.runs.start(run, ORDERS, mode="snapshot", cause="schedule", span=_span(1, 1, 1))
+    await persistence.runs.end(run, counts=RunCounts(pages=1), error="no")
+    await _fail(persistence, "no")
+    await _fail(persistence, "no")
+    assert [(found.error, found.attempts) for found in await _all(persistence)] == [("no", 2), ("no", 1), ("no", 1)]
+
+
+async def test_a_streak_that_lasts_is_not_old(persistence: Any) -> None:
+    await _fail(persistence, "no")
+    await persistence.pass_time(7200)
+    await _fail(persistence, "no")
+    assert await persistence.runs.forget(older_than=timedelta(hours=1)) == 0
+    (kept,) = await _all(persistence)
+    assert kept.attempts == 2
+    assert kept.ended_at - kept.started_at >= timedelta(hours=2)

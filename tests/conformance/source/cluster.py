@@ -128,7 +128,7 @@ class ClusterHarness:
         self.types = types
         self.counts_trailing_blanks = not cluster.is_redshift
         self.source: Source = RedshiftSource(cluster.options)
-        self._cluster = cluster
+        self.cluster = cluster
 
     def kept(self, logical: str, value: Any) -> Any:
         """CHAR has single-byte characters only, and TIMETZ is kept in UTC, without the zone it came with."""
@@ -143,9 +143,9 @@ class ClusterHarness:
                 return value
 
     async def create(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]] = ()) -> SourceTable:
-        relation = SourceTable(self._cluster.schema, f"t_{uuid4().hex}")
+        relation = SourceTable(self.cluster.schema, f"t_{uuid4().hex}")
         names = ", ".join(f"{quoted(column.name)} {_type(column.type)}" for column in columns)
-        await asyncio.to_thread(self._cluster.execute, f"CREATE TABLE {relation} ({names})")
+        await asyncio.to_thread(self.cluster.execute, f"CREATE TABLE {relation} ({names})")
         await self.insert(relation, columns, rows)
         return relation
 
@@ -165,7 +165,7 @@ class ClusterHarness:
                     bound.append(text)
                 else:
                     expressions.append(f"'{text}'::{_type(column.type)}")
-            self._cluster.execute(f"INSERT INTO {relation} VALUES ({', '.join(expressions)})", bound)
+            self.cluster.execute(f"INSERT INTO {relation} VALUES ({', '.join(expressions)})", bound)
 
 
 def _type(logical: LogicalType) -> str:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from tests.conformance.source.cluster import ClusterHarness
 from tests.conformance.source.conftest import DuckDbHarness, Harness, MemoryHarness, RedshiftHarness, redshift_options
 
 from qupersync_extractor.application.probing import SourceProbe
@@ -31,8 +32,10 @@ async def probe(warehouse: Harness) -> AsyncIterator[SourceProbe]:
             made = DuckDbProbe(warehouse.path)
         case RedshiftHarness():
             made = RedshiftProbe(redshift_options(warehouse.standin))
+        case ClusterHarness():
+            made = RedshiftProbe(warehouse.cluster.options)
         case _:
-            pytest.skip("a cluster that was given is not looked at")
+            raise AssertionError(warehouse)
     yield made
     await made.close()
 

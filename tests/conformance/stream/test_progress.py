@@ -59,3 +59,17 @@ async def test_many_lanes_come_in_one_reading(harness: Any, progress_entry: Any)
     for lane in range(256):
         await harness.report(progress_entry("main", "wide", lane, 1))
     assert len(await harness.progress.lanes(PipelineName("wide"))) == 256
+
+
+async def test_lanes_of_several_pipelines_come_together(harness: Any, progress_entry: Any) -> None:
+    names = [PipelineName(f"p{number}") for number in range(20)]
+    await harness.stream.declare(names[0])
+    for name in names:
+        for group in ("main", "second"):
+            await harness.report(progress_entry(group, name, 0, 7))
+    for wanted in (names[:3], names[:19]):  # by name, and beyond so many all of them at once
+        found = await harness.progress.lanes_of(wanted)
+        assert {(entry.pipeline, entry.group) for entry in found} == {
+            (name, group) for name in wanted for group in ("main", "second")
+        }
+    assert await harness.progress.lanes_of([PipelineName("unknown")]) == []

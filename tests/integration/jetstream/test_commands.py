@@ -89,11 +89,11 @@ async def test_the_reply_waits_for_the_handler(connection: Connection, recorder:
     server = await serve(connection, recorder)
     recorder.gate.clear()
     asking = asyncio.create_task(ask(await connection.client(), COMMAND_RESEND, RESEND, ResendReply))
-    await asyncio.wait_for(recorder.entered.wait(), 5)
+    await asyncio.wait_for(recorder.entered.wait(), 60)
     done, _ = await asyncio.wait([asking], timeout=0.2)
     assert not done
     recorder.gate.set()
-    assert (await asyncio.wait_for(asking, 5)).status is ResendStatus.REWOUND
+    assert (await asyncio.wait_for(asking, 60)).status is ResendStatus.REWOUND
     await server.stop()
 
 
@@ -126,7 +126,7 @@ async def test_a_handler_that_hangs_holds_no_other_command_up(connection: Connec
     client = await connection.client()
     stuck = RESEND.model_copy(update={"group": STUCK})
     hanging = asyncio.create_task(ask(client, COMMAND_RESEND, stuck, ResendReply, timeout=3))
-    await asyncio.wait_for(recorder.entered.wait(), 5)
+    await asyncio.wait_for(recorder.entered.wait(), 60)
     for _ in range(20):
         await ask(client, COMMAND_RESEND, RESEND, ResendReply, timeout=3)
     assert not hanging.done()
@@ -193,7 +193,7 @@ async def test_stopping_answers_what_is_under_way_and_takes_no_more(
     asker = Connection(section, name="asker")
     recorder.gate.clear()
     asking = asyncio.create_task(ask(await asker.client(), COMMAND_RESEND, RESEND, ResendReply))
-    await asyncio.wait_for(recorder.entered.wait(), 5)
+    await asyncio.wait_for(recorder.entered.wait(), 60)
     stopping = asyncio.create_task(served.stop())
     await asyncio.sleep(0)
     recorder.gate.set()
@@ -204,7 +204,7 @@ async def test_stopping_answers_what_is_under_way_and_takes_no_more(
     await asker.close()
 
 
-async def eventually(action: Callable[[], Awaitable[Any]], *, seconds: float = 15) -> None:
+async def eventually(action: Callable[[], Awaitable[Any]], *, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -18,7 +18,7 @@ from qupersync_shared.runtime.settings import NatsSection
 COST = PipelineName("cost")
 
 
-async def until(done: Callable[[], Awaitable[Any]], *, seconds: float = 15) -> Any:
+async def until(done: Callable[[], Awaitable[Any]], *, seconds: float = 60) -> Any:
     """Tries until it no longer raises StreamUnavailableError; the last error after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:

@@ -143,10 +143,10 @@ async def test_an_unmigrated_target_says_so(local_stack: ThreadedStack) -> None:
     lanes = Lanes(PostgresTarget(engine))
     with pytest.raises(DatabaseUnavailableError, match="Run `qupersync-loader migrate`"):
         await lanes.sequence()
-    assert await pending_revisions(engine) == ["0001", "0002", "0003", "0004"]
+    assert await pending_revisions(engine) == ["0001", "0002", "0003", "0004", "0005"]
     assert sorted(await asyncio.gather(migrate_target(dsn), migrate_target(dsn))) == [
         [],
-        ["0001", "0002", "0003", "0004"],
+        ["0001", "0002", "0003", "0004", "0005"],
     ]
     assert await lanes.sequence() is None
     await engine.dispose()

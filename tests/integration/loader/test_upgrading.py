@@ -35,7 +35,7 @@ async def test_dead_letters_and_watermarks_of_the_first_version_are_kept(local_s
         headers = f'{{"ce-lanes": "4", "ce-snapshotid": "{snapshot}"}}'
         await connection.execute(_LETTER, 1, headers, None, None)
         await connection.execute(_LETTER, 2, '{"ce-lanes": "4"}', "2024-01-01", "redriven")
-        assert await migrate_target(dsn) == ["0002", "0003", "0004"]
+        assert await migrate_target(dsn) == ["0002", "0003", "0004", "0005"]
         found = await connection.fetch(
             "SELECT lanes, snapshot_id::text, resolution FROM qupersync_dead_letter ORDER BY sequence"
         )

@@ -45,7 +45,10 @@ def _touched(plan: dict[str, Any]) -> int:
     return int(rows * plan.get("Actual Loops", 1)) + sum(_touched(part) for part in plan.get("Plans", []))
 
 
-@pytest.mark.parametrize("filters", [{}, {"pipeline": "p7"}, {"since": "2020-01-01T00:00:00+00:00"}])
+@pytest.mark.parametrize(
+    "filters",
+    [{}, {"pipeline": "p7"}, {"since": "2020-01-01T00:00:00+00:00"}, {"status": "failed"}, {"status": "running"}],
+)
 async def test_a_page_of_runs_touches_a_page_of_rows(engine: AsyncEngine, filters: dict[str, str]) -> None:
     async with engine.begin() as connection:
         for fill in (_FILL, _CONTROLS, "ANALYZE qupersync.run", "ANALYZE qupersync.pipeline_control"):

@@ -22,7 +22,7 @@ from qupersync_shared.runtime.database import connect, create_engine
 from qupersync_shared.runtime.migrations import migrate
 
 LOCK = VERSION_TABLE
-ALL = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"]
+ALL = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010"]
 
 
 async def test_of_many_at_once_one_migrates(empty_dsn: str) -> None:

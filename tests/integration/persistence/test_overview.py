@@ -14,7 +14,7 @@ from qupersync_extractor.infrastructure.postgres.signals import PostgresSignals
 from qupersync_shared.kernel.ids import Lane, PipelineName
 
 NAMES = [PipelineName(f"p{number}") for number in range(30)]
-STATEMENTS_MAX = 10
+STATEMENTS_MAX = 14
 
 
 _FILL = """

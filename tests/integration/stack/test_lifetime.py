@@ -19,7 +19,7 @@ from qupersync_local.supervise import WorkDirectory, passable
 
 pytestmark = pytest.mark.integration
 CHILD = Path(__file__).with_name("child.py")
-SECONDS_MAX = 30
+SECONDS_MAX = 120
 Start = Callable[..., tuple["subprocess.Popen[str]", dict[str, Any]]]
 
 
@@ -88,7 +88,9 @@ def test_an_exception_leaves_nothing(tmp_path: Path) -> None:
         "        raise RuntimeError('on purpose')\n"
         "asyncio.run(main())\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=SECONDS_MAX
+    )
     assert "on purpose" in done.stderr
     directory = Path(done.stdout.strip())
     assert directory.is_absolute()
@@ -125,7 +127,10 @@ def test_as_an_unprivileged_user(start: Start) -> None:
         filter(_for_anybody, (sys.executable, shutil.which("python3", path="/usr/local/bin:/usr/bin"))), None
     )
     if interpreter is None:
-        pytest.skip("no Python of this version that another user can run")
+        pytest.skip(
+            f"another user can run neither {sys.executable} nor a Python {sys.version_info[0]}.{sys.version_info[1]} "
+            "in /usr/local/bin or /usr/bin"
+        )
     paths = [path for path in sys.path if path and Path(path).is_dir() and passable(Path(path).resolve())]
     child, described = start(
         interpreter,

@@ -10,7 +10,10 @@ from uuid import UUID
 import pyarrow as pa
 from tests.conformance.loader.events import pipeline as target_pipeline
 
+from qupersync_extractor.application.guarding import SourceGuard
+from qupersync_extractor.application.ports import Source
 from qupersync_extractor.application.verifying.narrowing import Limits
+from qupersync_extractor.application.verifying.ports import SourceDigests as DigestsPort
 from qupersync_extractor.application.verifying.records import REQUEST
 from qupersync_extractor.application.verifying.verify import Outcome, VerificationPorts, Verify
 from qupersync_extractor.domain.pipeline import DeletePolicy, Pipeline, SourceTable
@@ -60,6 +63,7 @@ class Rig:
     before_answer: Callable[[VerificationRequest], None] = lambda _: None
     withheld: frozenset[str] = frozenset()
     bytes_moved: int = 0
+    guard: SourceGuard | None = None
 
     def __post_init__(self) -> None:
         self.table = self.source.table(PEOPLE, SCHEMA.columns)
@@ -80,9 +84,13 @@ class Rig:
         verification = uuid7()
         name, group = PipelineName("people"), GroupName("main")
         await self.verifications.begin(verification, name, group, cause=REQUEST)
+        source: Source = self.source
+        digests: DigestsPort = self.digests
+        if self.guard is not None:
+            source, digests = self.guard.of_comparison(source, digests, name)
         ports = VerificationPorts(
-            source=self.source,
-            digests=self.digests,
+            source=source,
+            digests=digests,
             loaders=self,
             registry=self,  # type: ignore[arg-type]  # of which two methods are asked
             rereads=self,  # type: ignore[arg-type]  # the same

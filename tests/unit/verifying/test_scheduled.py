@@ -17,7 +17,7 @@ from qupersync_extractor.application.verifying.scheduled import LOOK_SECONDS, Sc
 from qupersync_extractor.application.verifying.verify import Outcome
 from qupersync_extractor.infrastructure.memory.source import EPOCH
 from qupersync_extractor.infrastructure.memory.verifications import MemoryVerifications
-from qupersync_extractor.infrastructure.timetable import Every
+from qupersync_extractor.infrastructure.scheduling.timetables import Every
 from qupersync_shared.kernel.errors import TransientError
 from qupersync_shared.kernel.ids import GroupName, PipelineName
 from qupersync_shared.runtime.lifecycle import Stop

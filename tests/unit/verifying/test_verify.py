@@ -1,14 +1,24 @@
 """Comparing: what differs is found by few and small questions, and only what stands still is drift."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from tests.unit.verifying.rig import SMALL, Rig, encoded, key, row
 
+from qupersync_extractor.application.guarding import guard_of
+from qupersync_extractor.application.source_gate import Calendar
+from qupersync_extractor.application.source_turns import SourceTurns
+from qupersync_extractor.application.troubles import Troubles
 from qupersync_extractor.application.verifying.looking import Kind
 from qupersync_extractor.application.verifying.verify import Outcome
+from qupersync_extractor.domain.maintenance import Windows
 from qupersync_extractor.domain.pipeline import DeletePolicy
+from qupersync_extractor.domain.source_budget import SourceLimits
+from qupersync_extractor.infrastructure.memory.source_use import MemorySourceUse
+from qupersync_extractor.infrastructure.memory.store import MemoryStore
 from qupersync_shared.contracts.verification import RangesWanted, RowsWanted, VerificationRequest
+from qupersync_shared.kernel.clock import SystemClock
 from qupersync_shared.kernel.errors import TerminalError
 
 
@@ -49,6 +59,25 @@ async def test_every_kind_of_difference_is_found_wherever_it_is(count: int) -> N
     assert last is not None
     assert last.counts.differing == len(expected)
     assert last.told
+
+
+async def test_a_comparison_takes_a_turn_for_each_statement_and_holds_none_while_it_takes_another() -> None:
+    store, limits = MemoryStore(), SourceLimits(reads=1, rows_per_minute=1_000_000)
+    rig = Rig()
+    turns = SourceTurns(use=MemorySourceUse(store), owner="one", limits=limits, seconds=30)
+    rig.guard = guard_of(Calendar(windows=Windows(), clock=SystemClock()), turns, Troubles())
+    assert rig.guard is not None
+    rig.fill(250)
+    rig.change(30, name="by hand")
+    at_once: list[int] = []
+    rig.source.before_read = lambda _: at_once.append(len(store.source_reads))
+    async with asyncio.timeout(20):
+        outcome = await rig.verify()
+    assert found(outcome) == {30: (Kind.DIFFERENT, ("name",))}
+    assert set(at_once) == {1}
+    await rig.guard.close()
+    assert store.source_reads == {}
+    assert store.source_minute is not None
 
 
 async def test_a_source_that_is_empty_and_a_target_that_is() -> None:

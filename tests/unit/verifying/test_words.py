@@ -8,7 +8,7 @@ from tests.unit.verifying.rig import key
 from qupersync_extractor.application.verifying.looking import Difference, Kind
 from qupersync_extractor.application.verifying.records import Verification, VerificationCounts
 from qupersync_extractor.application.verifying.verify import Outcome
-from qupersync_extractor.bootstrap import check_schedules
+from qupersync_extractor.interface.schedules import check_schedules
 from qupersync_extractor.interface.verification_words import KEYS_SHOWN, document, drift_reason, lines
 from qupersync_shared.kernel.errors import ConfigurationError
 from qupersync_shared.kernel.ids import GroupName, PipelineName, uuid7

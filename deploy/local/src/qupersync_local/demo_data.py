@@ -45,20 +45,6 @@ async def seed_cost_usage(
     await connection.execute(f"ANALYZE {table}")
 
 
-async def append_cost_usage(
-    connection: asyncpg.Connection,
-    *,
-    rows: int,
-    first_instant: datetime,
-    table: str = COST_USAGE,
-    rows_per_instant: int = ROWS_PER_INSTANT,
-    seed: int = 1,
-) -> None:
-    """Add rows with the ids that follow, their `updated_at` from `first_instant` (UTC, without zone) on."""
-    first = await connection.fetchval(f"SELECT coalesce(max(id), 0) + 1 FROM {table}")  # noqa: S608 - a table of ours
-    await connection.execute(_sql("cost_usage_rows", table), first, rows, first_instant, rows_per_instant, seed)
-
-
 async def seed_query_history(
     connection: asyncpg.Connection, *, rows: int = 10_000, table: str = QUERY_HISTORY, seed: int = 1
 ) -> None:

@@ -5,18 +5,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from qupersync_shared.runtime.plugins import Plugin
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(up)
-    app.command()(demo)
+from qupersync_shared.runtime.plugins import Command, Plugin
 
 
 def up(
     *,
     config: Annotated[
-        Path | None, typer.Option(help="Take pipelines, extractor and loader settings from this file.")
+        Path | None,
+        typer.Option("--config", "-c", help="Take pipelines and the services' settings from this file."),
     ] = None,
     stack_only: Annotated[bool, typer.Option("--stack-only", help="Just the stack, without the services.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print addresses and credentials as one JSON line.")] = False,
@@ -43,4 +39,20 @@ def demo(
     raise typer.Exit(run_demo(DemoOptions(source=source, rows=rows, keep=keep, stall=stall, seed=seed)))
 
 
-plugin = Plugin(name="local", register=register)
+plugin = Plugin(
+    name="local",
+    commands=(
+        Command(
+            name="up",
+            help="Run PostgreSQL, NATS, a Redshift stand-in and the services until Ctrl-C; nothing is left behind.",
+            body="qupersync_local.plugin:up",
+            examples=("qupersync up", "qupersync up --config qupersync.yaml", "qupersync up --stack-only --json"),
+        ),
+        Command(
+            name="demo",
+            help="Sync tables on a local stack, change them meanwhile, and compare source and target row by row.",
+            body="qupersync_local.plugin:demo",
+            examples=("qupersync demo", "qupersync demo --source duckdb --rows 10000", "qupersync demo --keep"),
+        ),
+    ),
+)

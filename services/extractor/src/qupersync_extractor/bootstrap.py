@@ -1,18 +1,16 @@
 """The only place where adapters meet use cases."""
 
-import os
-import platform
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from uuid import uuid4
-
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from qupersync_extractor.application.asking import RequestBoard
 from qupersync_extractor.application.budget import ByteBudget
 from qupersync_extractor.application.extract import ExtractPipeline
+from qupersync_extractor.application.guarding import SourceGuard, guard_of
 from qupersync_extractor.application.one_run import ExtractorPorts
+from qupersync_extractor.application.parked_at_source import ParkedAtSource
+from qupersync_extractor.application.parked_everywhere import ParkedEverywhere, WhereItWaits
 from qupersync_extractor.application.ports import Source
 from qupersync_extractor.application.pressure import OutboxGauge
 from qupersync_extractor.application.reading import PageReader
@@ -21,76 +19,35 @@ from qupersync_extractor.application.retention import StreamKeeper
 from qupersync_extractor.application.scoring.ports import FeatureSource, ModelRegistry
 from qupersync_extractor.application.scoring.scoring import Scoring
 from qupersync_extractor.application.serving import PipelineService
+from qupersync_extractor.application.source_gate import Calendar, Tell
+from qupersync_extractor.application.source_turns import SourceTurns
 from qupersync_extractor.application.troubles import Troubles
 from qupersync_extractor.application.verifying.passing import seconds_to_pass
 from qupersync_extractor.application.verifying.verify import VerificationPorts, Verify, check_comparable
 from qupersync_extractor.domain.pipeline import Pipeline
 from qupersync_extractor.domain.sizing import PageSizer
+from qupersync_extractor.infrastructure.jetstream.parked import ParkedInTargets, RebuildsInTargets
 from qupersync_extractor.infrastructure.jetstream.progress import JetStreamProgress
 from qupersync_extractor.infrastructure.jetstream.retention import JetStreamRetention
 from qupersync_extractor.infrastructure.jetstream.stream import JetStreamStream
 from qupersync_extractor.infrastructure.jetstream.verification import NatsLoaders
 from qupersync_extractor.infrastructure.models.registry import FileModelRegistry
-from qupersync_extractor.infrastructure.postgres.control import PostgresControlWork
-from qupersync_extractor.infrastructure.postgres.outbox import PostgresOutboxReader
-from qupersync_extractor.infrastructure.postgres.partitions import OutboxPartitions
-from qupersync_extractor.infrastructure.postgres.quarantine import PostgresWithheldRows
-from qupersync_extractor.infrastructure.postgres.registry import PostgresRegistry
-from qupersync_extractor.infrastructure.postgres.relay_cursors import PostgresRelayCursors
-from qupersync_extractor.infrastructure.postgres.remembered import PostgresRemembered
-from qupersync_extractor.infrastructure.postgres.rereads import PostgresRereads
-from qupersync_extractor.infrastructure.postgres.runs import PostgresRuns
-from qupersync_extractor.infrastructure.postgres.signals import PostgresSignals
-from qupersync_extractor.infrastructure.postgres.unit_of_work import PostgresUnitOfWorkFactory
-from qupersync_extractor.infrastructure.postgres.verifications import PostgresVerifications
+from qupersync_extractor.infrastructure.postgres.source_use import PostgresSourceUse
+from qupersync_extractor.infrastructure.scheduling.agenda import ScheduledAgenda
+from qupersync_extractor.infrastructure.scheduling.timetables import timetable
 from qupersync_extractor.infrastructure.sources import build_source
 from qupersync_extractor.infrastructure.sources.digests.opening import open_digests
-from qupersync_extractor.infrastructure.timetable import timetable
-from qupersync_extractor.settings import ExtractorSettings, extractor_settings, pipeline_of
+from qupersync_extractor.settings import ExtractorSettings, extractor_settings, limits_of, windows_of
+from qupersync_extractor.stores import Stores, stores
 from qupersync_shared.kernel.clock import SystemClock
 from qupersync_shared.kernel.errors import ConfigurationError
 from qupersync_shared.kernel.ids import GroupName
-from qupersync_shared.runtime.database import create_engine
+from qupersync_shared.runtime.instance import instance_name
 from qupersync_shared.runtime.jetstream import Connection
 from qupersync_shared.runtime.logs import get_logger
 from qupersync_shared.runtime.settings import Configuration, DuckDbSource, Schedule
 
-IDLE_SHARE_OF_LEASE = 0.6
-CONTROL_CONNECTIONS = 2
-PAGES_WAIT_SECONDS = 60.0  # a page or a lane waits its turn; only a database that is stuck makes it wait longer
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stores:
-    """The outbox database's adapters.
-
-    Leases and requests have sessions of their own: they must not wait behind a hundred pipelines' pages.
-    """
-
-    engine: AsyncEngine
-    control: AsyncEngine
-    signals: PostgresSignals
-    registry: PostgresRegistry
-    outbox: PostgresOutboxReader
-    cursors: PostgresRelayCursors
-    partitions: OutboxPartitions
-    runs: PostgresRuns
-    rereads: PostgresRereads
-    remembered: PostgresRemembered
-    withheld: PostgresWithheldRows
-    verifications: PostgresVerifications
-    unit_of_work: PostgresUnitOfWorkFactory
-
-    def controls(self) -> PostgresControlWork:
-        """A unit of work on what people decide of pipelines."""
-        return PostgresControlWork(self.control)
-
-    async def close(self) -> None:
-        """Closes every connection."""
-        await self.signals.close()
-        await self.engine.dispose()
-        await self.control.dispose()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +65,10 @@ class Workshop:
     requests: RequestBoard
     budget: ByteBudget
     clock: SystemClock
+    agenda: ScheduledAgenda
     models: ModelRegistry | None = None
     features: FeatureSource | None = None
+    guard: SourceGuard | None = None
 
     def source(self) -> Source:
         """The source of the configuration; ConfigurationError where it is missing or has no secret."""
@@ -124,8 +83,9 @@ class Workshop:
     ) -> PipelineService:
         """The loop that runs one pipeline, by `schedule` or the one it had when the process started."""
         schedule = schedule or self.configuration.pipelines[pipeline.name].schedule
+        guarded = self.guard.of_runs(source, pipeline.name) if self.guard is not None else None
         ports = ExtractorPorts(
-            source=source,
+            source=guarded or source,
             registry=self.stores.registry,
             unit_of_work=self.stores.unit_of_work,
             stream=self.stream,
@@ -148,7 +108,15 @@ class Workshop:
         use_case = ExtractPipeline(
             pipeline,
             ports,
-            PageReader(pipeline, source, sizer, room=gauge.room, budget=self.budget, additions=self._scoring(pipeline)),
+            PageReader(
+                pipeline,
+                guarded or source,
+                sizer,
+                room=gauge.room,
+                budget=self.budget,
+                additions=self._scoring(pipeline),
+                admitted=guarded.admitted if guarded is not None else None,
+            ),
             owner=self.instance,
             lease_seconds=self.settings.lease_seconds,
         )
@@ -156,12 +124,29 @@ class Workshop:
             use_case=use_case,
             registry=self.stores.registry,
             timetable=timetable(schedule),
+            agenda=self.agenda,
+            last_runs=self.stores.last_runs,
             clock=self.clock,
             troubles=self.troubles,
             runs=self.stores.runs,
             board=self.requests,
+            closed=self.guard.calendar.words if self.guard is not None else lambda: None,
             joined_late=joined_late,
         )
+
+    def parked(self, kept: Stores) -> ParkedEverywhere:
+        """What waits for a person, at the source and in every target, as seen over the stores `kept`."""
+        return ParkedEverywhere(
+            source=ParkedAtSource(kept.withheld, kept.rereads), targets=ParkedInTargets(self.connection)
+        )
+
+    def where_parked(self, kept: Stores) -> WhereItWaits:
+        """Where something waits."""
+        return WhereItWaits(self.progress, kept.withheld)
+
+    def rebuilds(self) -> RebuildsInTargets:
+        """The rebuilds of loader groups."""
+        return RebuildsInTargets(self.connection)
 
     def _scoring(self, pipeline: Pipeline) -> Scoring | None:
         return Scoring(pipeline, pipeline.score, self.models, self.features) if pipeline.score is not None else None
@@ -205,59 +190,6 @@ class Workshop:
         self.troubles.set(pipeline.name, "outbox", reason)
 
 
-def check_schedules(configuration: Configuration) -> None:
-    """ConfigurationError for a crontab expression that nobody can follow."""
-    for name, section in configuration.pipelines.items():
-        if section.verify is not None:
-            check_comparable(pipeline_of(name, section))
-        for place, schedule in (("schedule", section.schedule), ("verify", section.verify)):
-            if schedule is None:
-                continue
-            try:
-                timetable(schedule)
-            except ValueError as error:
-                raise ConfigurationError(
-                    f"{schedule.cron!r} is not a crontab expression: {error}",
-                    place=f"pipelines.{name}.{place}.cron",
-                    cure='Write five fields, such as "*/5 * * * *"',
-                ) from None
-
-
-def stores(settings: ExtractorSettings, *, application_name: str) -> Stores:
-    """The adapters of the outbox database; nothing is connected yet."""
-    idle_seconds = settings.lease_seconds * IDLE_SHARE_OF_LEASE
-    engine = create_engine(
-        settings.outbox_dsn,
-        application_name=application_name,
-        connections=settings.outbox_connections,
-        idle_in_transaction_seconds=idle_seconds,
-        pool_wait_seconds=PAGES_WAIT_SECONDS,
-    )
-    control = create_engine(
-        settings.outbox_dsn,
-        application_name=application_name,
-        connections=CONTROL_CONNECTIONS,
-        idle_in_transaction_seconds=idle_seconds,
-    )
-    signals = PostgresSignals(settings.outbox_dsn)
-    partitions = OutboxPartitions(engine, settings.outbox_retention)
-    return Stores(
-        engine=engine,
-        control=control,
-        signals=signals,
-        registry=PostgresRegistry(control, signals),
-        outbox=PostgresOutboxReader(engine, signals),
-        cursors=PostgresRelayCursors(engine, control),
-        partitions=partitions,
-        runs=PostgresRuns(engine),
-        rereads=PostgresRereads(engine),
-        remembered=PostgresRemembered(engine),
-        withheld=PostgresWithheldRows(engine),
-        verifications=PostgresVerifications(engine),
-        unit_of_work=PostgresUnitOfWorkFactory(engine, partitions),
-    )
-
-
 @asynccontextmanager
 async def workshop(
     configuration: Configuration, *, role: str, only: Sequence[str] = (), path: str = "qupersync.yaml"
@@ -268,6 +200,8 @@ async def workshop(
     kept = stores(settings, application_name=f"qupersync-{role}")
     connection = Connection(settings.nats, name=f"qupersync-{role}-{instance}")
     troubles = Troubles()
+    agenda = ScheduledAgenda(SystemClock())
+    guard = source_guard(configuration, kept, settings, owner=instance, troubles=troubles)
     try:
         yield Workshop(
             configuration=configuration,
@@ -281,12 +215,26 @@ async def workshop(
             requests=RequestBoard(registry=kept.registry, troubles=troubles),
             budget=ByteBudget(settings.memory_max),
             clock=SystemClock(),
+            agenda=agenda,
             models=model_registry(configuration),
             features=feature_source(configuration),
+            guard=guard,
         )
     finally:
+        await agenda.close()
+        if guard is not None:
+            await guard.close()
         await connection.close()
         await kept.close()
+
+
+def source_guard(
+    configuration: Configuration, kept: Stores, settings: ExtractorSettings, *, owner: str, troubles: Troubles
+) -> SourceGuard | None:
+    """What keeps the source budget and the maintenance windows; None where the configuration has neither."""
+    use = PostgresSourceUse(kept.control, kept.signals)
+    turns = SourceTurns(use=use, owner=owner, limits=limits_of(configuration), seconds=settings.lease_seconds)
+    return guard_of(Calendar(windows=windows_of(configuration), clock=SystemClock()), turns, troubles)
 
 
 def model_registry(configuration: Configuration) -> ModelRegistry | None:
@@ -313,15 +261,22 @@ async def comparison(
     kept: Stores,
     connection: Connection,
     *,
+    guard: SourceGuard | None,
     seconds: float | None = None,
+    tell: Tell | None = None,
 ) -> AsyncIterator[Verify]:
-    """One comparison's parts, with a source of its own; ConfigurationError for what cannot be compared."""
+    """One comparison's parts, with a source of its own; ConfigurationError for what cannot be compared.
+
+    `tell` is told while the guard makes it wait; without it the pipeline's notices are.
+    """
     check_comparable(pipeline)
     if configuration.source is None:
         raise ConfigurationError(
             "source is missing", place="qupersync.yaml", cure="Write `source: {kind: redshift, host: …}`"
         )
     source, digests = open_digests(configuration.source)
+    if guard is not None:
+        source, digests = guard.of_comparison(source, digests, pipeline.name, tell)
     try:
         yield Verify(
             pipeline=pipeline,
@@ -340,9 +295,3 @@ async def comparison(
         )
     finally:
         await source.close()
-
-
-def instance_name() -> str:
-    """A name for this process that no other has and that fits into a KV key."""
-    host = "".join(c if c.isalnum() else "-" for c in platform.node()) or "host"
-    return f"{host}-{os.getpid()}-{uuid4().hex[:8]}"

@@ -1,4 +1,4 @@
-"""`qupersync-extractor`: migrate, run, extract, relay."""
+"""`qupersync-extractor`: migrate, run, extract, relay, serve. Each imports what it needs, when it begins."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from qupersync_extractor.interface.migrating import migrate_all
-from qupersync_extractor.interface.processes import Parts, run_process
 from qupersync_shared.runtime import logs
 from qupersync_shared.runtime.cli import guarded
 from qupersync_shared.runtime.configuration_file import ConfigurationFile
@@ -36,6 +34,8 @@ LogOption = Annotated[str, typer.Option("--log-level", help="debug, info, warnin
 @app.command()
 def migrate(config: ConfigOption = None, log_level: LogOption = "info") -> None:
     """Bring the outbox database up to date and declare the streams. Safe to run twice, and twice at once."""
+    from qupersync_extractor.interface.migrating import migrate_all
+
     logs.configure(log_level)
     path = configuration_path(config)
     asyncio.run(migrate_all(load(path), path=str(path)))
@@ -50,7 +50,7 @@ def run(
     log_level: LogOption = "info",
 ) -> None:
     """Extract and relay, until a signal."""
-    _serve(Parts(extract=True, relay=True), config, pipeline, once=once, watch=watch, log_level=log_level)
+    _serve(config, pipeline, extract=True, relay=True, once=once, watch=watch, log_level=log_level)
 
 
 @app.command()
@@ -62,7 +62,7 @@ def extract(
     log_level: LogOption = "info",
 ) -> None:
     """Extract into the outbox, until a signal; a relay elsewhere publishes."""
-    _serve(Parts(extract=True, relay=False), config, pipeline, once=once, watch=watch, log_level=log_level)
+    _serve(config, pipeline, extract=True, relay=False, once=once, watch=watch, log_level=log_level)
 
 
 @app.command()
@@ -74,18 +74,40 @@ def relay(
     log_level: LogOption = "info",
 ) -> None:
     """Publish the outbox's records to the stream, until a signal."""
-    _serve(Parts(extract=False, relay=True), config, pipeline, once=once, watch=watch, log_level=log_level)
+    _serve(config, pipeline, extract=False, relay=True, once=once, watch=watch, log_level=log_level)
+
+
+@app.command()
+def serve(config: ConfigOption = None, watch: WatchOption = True, log_level: LogOption = "info") -> None:
+    """Serve the control API and the status page alone, until a signal; other processes extract and relay."""
+    from qupersync_extractor.interface.controlling import run_control
+
+    logs.configure(log_level)
+    path = configuration_path(config)
+    code = run_until_stopped(lambda stop: run_control(ConfigurationFile(path, watch=watch), stop, path=str(path)))
+    if code:
+        raise typer.Exit(code)
 
 
 def _serve(
-    parts: Parts, config: Path | None, only: list[str] | None, *, once: bool, watch: bool, log_level: str
+    config: Path | None,
+    only: list[str] | None,
+    *,
+    extract: bool,
+    relay: bool,
+    once: bool,
+    watch: bool,
+    log_level: str,
 ) -> None:
+    from qupersync_extractor.interface.processes import Parts, run_process
+
     logs.configure(log_level)
     path = configuration_path(config)
 
     def work(stop: Stop) -> Awaitable[int]:
         file = ConfigurationFile(path, watch=watch)
         following = None if once else file
+        parts = Parts(extract=extract, relay=relay)
         return run_process(file.in_force, parts, stop, once=once, only=only or (), path=str(path), file=following)
 
     code = run_until_stopped(work)

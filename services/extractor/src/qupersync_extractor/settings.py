@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
+from qupersync_extractor.domain.maintenance import Window, Windows
 from qupersync_extractor.domain.pipeline import (
     DeletePolicy,
     Pipeline,
@@ -13,9 +15,11 @@ from qupersync_extractor.domain.pipeline import (
     SourceQuery,
     SourceTable,
 )
+from qupersync_extractor.domain.source_budget import SourceLimits
 from qupersync_shared.kernel.errors import ConfigurationError
 from qupersync_shared.kernel.ids import PipelineName
 from qupersync_shared.runtime.settings import Configuration, NatsSection, PipelineSection
+from qupersync_shared.runtime.settings.control import DAYS, clock_time
 from qupersync_shared.runtime.settings.loading import require_dsn
 from qupersync_shared.runtime.settings.model import split_table
 
@@ -35,6 +39,7 @@ class ExtractorSettings:
     page_bytes_max: int
     memory_max: int
     runs_kept: timedelta
+    ledger_kept: timedelta
     pipelines: tuple[Pipeline, ...]
 
 
@@ -65,6 +70,7 @@ def extractor_settings(
         page_bytes_max=configuration.extractor.page_bytes_max,
         memory_max=configuration.extractor.memory_max,
         runs_kept=configuration.extractor.runs_kept,
+        ledger_kept=configuration.extractor.ledger_kept,
         pipelines=tuple(
             pipeline_of(name, section) for name, section in configuration.pipelines.items() if not only or name in only
         ),
@@ -90,6 +96,33 @@ def pipeline_of(name: str, section: PipelineSection) -> Pipeline:
         score=None
         if section.score is None
         else Score(model=section.score.model, version=section.score.version, into=section.score.into),
+    )
+
+
+def windows_of(configuration: Configuration) -> Windows:
+    """When nothing may be read from the source."""
+    if configuration.source is None:
+        return Windows()
+    return Windows(
+        tuple(
+            Window(
+                begins=clock_time(section.from_),
+                ends=clock_time(section.to),
+                days=frozenset(DAYS.index(day) for day in section.days),
+                zone=ZoneInfo(section.time_zone),
+            )
+            for section in configuration.source.maintenance
+        )
+    )
+
+
+def limits_of(configuration: Configuration) -> SourceLimits:
+    """What all extractors together may take from the source."""
+    budget = None if configuration.source is None else configuration.source.budget
+    if budget is None:
+        return SourceLimits()
+    return SourceLimits(
+        reads=budget.reads, rows_per_minute=budget.rows_per_minute, bytes_per_minute=budget.bytes_per_minute
     )
 
 

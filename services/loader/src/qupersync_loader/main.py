@@ -1,4 +1,4 @@
-"""`qupersync-loader`: migrate, run."""
+"""`qupersync-loader`: migrate, run. Each imports what it needs, when it begins."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qupersync_loader.interface.migrating import WAIT_SECONDS, migrate_all
-from qupersync_loader.interface.running import run_process, run_until_drained
-from qupersync_loader.settings import LoaderSettings, loader_settings
+from qupersync_loader.settings import MIGRATE_WAIT_SECONDS, LoaderSettings, loader_settings
 from qupersync_shared.runtime import logs
 from qupersync_shared.runtime.cli import guarded
 from qupersync_shared.runtime.configuration_file import ConfigurationFile
@@ -40,11 +38,13 @@ def migrate(
     config: ConfigOption = None,
     group: GroupOption = None,
     wait: Annotated[float, typer.Option(min=0, help="How long to wait for missing streams, in seconds.")] = (
-        WAIT_SECONDS
+        MIGRATE_WAIT_SECONDS
     ),
     log_level: LogOption = "info",
 ) -> None:
     """Bring the loader's tables up to date and declare the lanes' consumers. Safe to run twice, and twice at once."""
+    from qupersync_loader.interface.migrating import migrate_all
+
     logs.configure(log_level)
     asyncio.run(migrate_all(_settings(config, group), wait_seconds=wait))
 
@@ -61,6 +61,8 @@ def run(
     log_level: LogOption = "info",
 ) -> None:
     """Load, until a signal; start as many processes as you like, they share the lanes."""
+    from qupersync_loader.interface.running import run_process, run_until_drained
+
     logs.configure(log_level)
 
     def work(stop: Stop) -> Awaitable[int]:

@@ -17,9 +17,11 @@ from qupersync_shared.contracts.subjects import check_name
 from qupersync_shared.kernel.errors import ConfigurationError
 from qupersync_shared.kernel.ids import GroupName, PipelineName
 from qupersync_shared.runtime.settings import Configuration, NatsSection, PipelineSection
+from qupersync_shared.runtime.settings.control import ListenSection
 from qupersync_shared.runtime.settings.loading import require_dsn
 from qupersync_shared.runtime.settings.model import split_table
 
+MIGRATE_WAIT_SECONDS: Final = 30.0  # for streams that the extractor's `migrate` is about to declare
 _ACK_WAIT_SECONDS_MIN: Final = 5.0
 
 
@@ -32,6 +34,7 @@ class LoaderSettings:
     nats: NatsSection
     group: GroupName
     ack_wait_seconds: float
+    probes: ListenSection | None = None
     pipelines: tuple[TargetPipeline, ...]
 
 
@@ -64,6 +67,7 @@ def loader_settings(
         nats=configuration.nats,
         group=chosen,
         ack_wait_seconds=ack_wait,
+        probes=configuration.loader.probes,
         pipelines=tuple(
             pipeline_of(chosen, name, section)
             for name, section in configuration.pipelines.items()

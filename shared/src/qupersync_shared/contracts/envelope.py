@@ -8,7 +8,6 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from qupersync_shared.contracts.payload import CONTENT_TYPE
 from qupersync_shared.kernel.errors import EventRefusedError
 from qupersync_shared.kernel.positions import (
     Key,
@@ -21,6 +20,7 @@ from qupersync_shared.kernel.positions import (
     encode_position,
 )
 
+CONTENT_TYPE: Final = "application/vnd.apache.arrow.stream"
 EVENT_TYPE: Final = "qupersync.batch.v1"
 EVENT_VERSION: Final = 1
 GENERATION_HEADER: Final = "ce-generation"

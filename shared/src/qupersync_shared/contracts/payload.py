@@ -1,11 +1,8 @@
 """The body of a batch event: one Arrow IPC stream with zstd buffers, and its checksum."""
 
-from typing import Final
-
 import pyarrow as pa
 import xxhash
 
-CONTENT_TYPE: Final = "application/vnd.apache.arrow.stream"
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")
 
 

@@ -3,11 +3,12 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Final
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Final
 
 from qupersync_shared.contracts.types import LogicalType
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SLOT_COLUMN: Final = "_qs_slot"
 GONE_COLUMN: Final = "_qs_gone"
@@ -74,16 +75,21 @@ class RowSchema:
         )
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()[:32]
 
-    def arrow(self) -> pa.Schema:
+    def arrow(self) -> "pa.Schema":
         """The Arrow schema of source columns only; each field's metadata names its logical type."""
+        import pyarrow as pa
+
         return pa.schema([arrow_field(c.name, c.type) for c in self.columns])
 
 
-def arrow_field(name: str, logical: LogicalType) -> pa.Field:
+def arrow_field(name: str, logical: LogicalType) -> "pa.Field":
+    """One column as an event carries it."""
+    import pyarrow as pa
+
     return pa.field(name, logical.arrow, metadata={TYPE_METADATA: logical.name.encode()})
 
 
-def schema_of_arrow(schema: pa.Schema, key: tuple[str, ...]) -> RowSchema:
+def schema_of_arrow(schema: "pa.Schema", key: tuple[str, ...]) -> RowSchema:
     """The row schema of an event's Arrow schema (its `_qs_` columns left out); ValueError for a foreign one."""
     columns = []
     for field in schema:

@@ -2,17 +2,19 @@
 
 A logical type travels as its name in the Arrow field's metadata (`qupersync.type`), so that a reader of events knows
 what a column was at the source. What PostgreSQL's binary COPY cannot carry (`super`, `timetz`) travels as text and is
-cast in the INSERT.
+cast in the INSERT. Arrow is imported when a column is first to be carried: names of types are read by commands, too.
 """
 
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
-
-import pyarrow as pa
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
 from qupersync_shared.kernel.positions import ScalarKind
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 NUMERIC_PRECISION_MAX: Final = 38
 
@@ -41,36 +43,57 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One line of the type map: Arrow type, PostgreSQL column type, what staging holds, and the key's scalar kind."""
+    """One line of the type map: PostgreSQL column type, what staging holds, and the key's scalar kind."""
 
-    arrow: pa.DataType
     postgres: str
     staging: str
     scalar: ScalarKind | None
 
 
 _MAP: Final[dict[Kind, _Row]] = {
-    Kind.SMALLINT: _Row(pa.int16(), "smallint", "smallint", ScalarKind.INT),
-    Kind.INTEGER: _Row(pa.int32(), "integer", "integer", ScalarKind.INT),
-    Kind.BIGINT: _Row(pa.int64(), "bigint", "bigint", ScalarKind.INT),
-    Kind.REAL: _Row(pa.float32(), "real", "real", None),
-    Kind.DOUBLE: _Row(pa.float64(), "double precision", "double precision", None),
-    Kind.BOOLEAN: _Row(pa.bool_(), "boolean", "boolean", ScalarKind.BOOLEAN),
-    Kind.CHAR: _Row(pa.string(), "text", "text", ScalarKind.TEXT),
-    Kind.VARCHAR: _Row(pa.string(), "text", "text", ScalarKind.TEXT),
-    Kind.DATE: _Row(pa.date32(), "date", "date", ScalarKind.DATE),
-    Kind.TIMESTAMP: _Row(
-        pa.timestamp("us"), "timestamp without time zone", "timestamp without time zone", ScalarKind.TIMESTAMP
-    ),
-    Kind.TIMESTAMPTZ: _Row(
-        pa.timestamp("us", "UTC"), "timestamp with time zone", "timestamp with time zone", ScalarKind.TIMESTAMPTZ
-    ),
-    Kind.TIME: _Row(pa.time64("us"), "time without time zone", "time without time zone", ScalarKind.TIME),
-    Kind.TIMETZ: _Row(pa.string(), "time with time zone", "text", None),
-    Kind.SUPER: _Row(pa.string(), "jsonb", "text", None),
-    Kind.VARBYTE: _Row(pa.binary(), "bytea", "bytea", ScalarKind.BYTES),
-    Kind.UUID: _Row(pa.binary(16), "uuid", "uuid", ScalarKind.UUID),
+    Kind.SMALLINT: _Row("smallint", "smallint", ScalarKind.INT),
+    Kind.INTEGER: _Row("integer", "integer", ScalarKind.INT),
+    Kind.BIGINT: _Row("bigint", "bigint", ScalarKind.INT),
+    Kind.REAL: _Row("real", "real", None),
+    Kind.DOUBLE: _Row("double precision", "double precision", None),
+    Kind.BOOLEAN: _Row("boolean", "boolean", ScalarKind.BOOLEAN),
+    Kind.CHAR: _Row("text", "text", ScalarKind.TEXT),
+    Kind.VARCHAR: _Row("text", "text", ScalarKind.TEXT),
+    Kind.DATE: _Row("date", "date", ScalarKind.DATE),
+    Kind.TIMESTAMP: _Row("timestamp without time zone", "timestamp without time zone", ScalarKind.TIMESTAMP),
+    Kind.TIMESTAMPTZ: _Row("timestamp with time zone", "timestamp with time zone", ScalarKind.TIMESTAMPTZ),
+    Kind.TIME: _Row("time without time zone", "time without time zone", ScalarKind.TIME),
+    Kind.TIMETZ: _Row("time with time zone", "text", None),
+    Kind.SUPER: _Row("jsonb", "text", None),
+    Kind.VARBYTE: _Row("bytea", "bytea", ScalarKind.BYTES),
+    Kind.UUID: _Row("uuid", "uuid", ScalarKind.UUID),
 }
+
+
+@cache
+def _arrow_types() -> "dict[Kind, pa.DataType]":
+    """The Arrow type that carries each kind; `numeric` has parameters."""
+    import pyarrow as pa
+
+    return {
+        Kind.SMALLINT: pa.int16(),
+        Kind.INTEGER: pa.int32(),
+        Kind.BIGINT: pa.int64(),
+        Kind.REAL: pa.float32(),
+        Kind.DOUBLE: pa.float64(),
+        Kind.BOOLEAN: pa.bool_(),
+        Kind.CHAR: pa.string(),
+        Kind.VARCHAR: pa.string(),
+        Kind.DATE: pa.date32(),
+        Kind.TIMESTAMP: pa.timestamp("us"),
+        Kind.TIMESTAMPTZ: pa.timestamp("us", "UTC"),
+        Kind.TIME: pa.time64("us"),
+        Kind.TIMETZ: pa.string(),
+        Kind.SUPER: pa.string(),
+        Kind.VARBYTE: pa.binary(),
+        Kind.UUID: pa.binary(16),
+    }
+
 
 _NAME = re.compile(r"(?P<kind>[a-z]+)(?:\((?P<first>\d+)(?:,(?P<second>\d+))?\))?")
 
@@ -113,9 +136,13 @@ class LogicalType:
         return cls(Kind(match["kind"]), int(first) if first else None, int(second) if second else None)
 
     @property
-    def arrow(self) -> pa.DataType:
+    def arrow(self) -> "pa.DataType":
         """The Arrow type that carries it."""
-        return pa.decimal128(self.precision, self.scale) if self.kind is Kind.NUMERIC else _MAP[self.kind].arrow
+        if self.kind is Kind.NUMERIC:
+            import pyarrow as pa
+
+            return pa.decimal128(self.precision, self.scale)
+        return _arrow_types()[self.kind]
 
     @property
     def postgres(self) -> str:

@@ -15,11 +15,18 @@ from rich.text import Text
 _PIPED_WIDTH: Final = 10_000
 
 
+class _Console(Console):
+    """Rich ends the process with an error when the reader of its output has gone: nothing is wrong with that."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def console(*, stderr: bool = False) -> Console:
     """A console for stdout or stderr as they are now; piped output is never wrapped or coloured."""
     stream = sys.stderr if stderr else sys.stdout
     terminal = stream.isatty()
-    return Console(file=stream, highlight=False, width=None if terminal else _PIPED_WIDTH, soft_wrap=not terminal)
+    return _Console(file=stream, highlight=False, width=None if terminal else _PIPED_WIDTH, soft_wrap=not terminal)
 
 
 def print_table(

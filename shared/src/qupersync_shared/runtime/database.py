@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from qupersync_shared.kernel.errors import DatabaseUnavailableError, QupersyncError, TerminalError, TransientError
+from qupersync_shared.kernel.errors import DatabaseUnavailableError, QupersyncError, TerminalError
 
 CONNECT_SECONDS: Final = 5.0
 POOL_WAIT_SECONDS: Final = 10.0
@@ -178,11 +178,6 @@ def sqlstate(error: BaseException) -> str | None:
             return state
         seen = seen.orig if isinstance(seen, DBAPIError) else seen.__cause__
     return None
-
-
-def is_transient(error: BaseException) -> bool:
-    """Whether the same work may succeed later."""
-    return isinstance(translate(error), TransientError)
 
 
 def translate(error: BaseException) -> QupersyncError:

@@ -2,6 +2,8 @@
 
 A service's `migrations/env.py` is two lines: `from alembic import context` and `run_env(context)`; its `versions` are
 named by deploy order (`0001_….py`) and use that number as their revision.
+
+Alembic is imported when it is used: every process imports this module, few migrate, and it takes a while.
 """
 
 import asyncio
@@ -10,19 +12,19 @@ import io
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.schema import CreateSchema
 
 from qupersync_shared.kernel.errors import DatabaseUnavailableError, TerminalError
 from qupersync_shared.runtime.database import connect, create_engine, translated
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.util import CommandError
 
 WAIT_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.1
@@ -44,6 +46,8 @@ async def migrate(
     several processes at once: they wait for each other, DatabaseUnavailableError after `wait_seconds`. TerminalError if
     the database is newer than this program.
     """
+    from alembic import command
+
     engine = create_engine(
         dsn, application_name="qupersync-migrate", connections=0, statement_timeout_seconds=_STATEMENT_SECONDS
     )
@@ -66,6 +70,8 @@ async def pending(
     engine: AsyncEngine, *, script_location: str, version_table: str, schema: str | None = None
 ) -> list[str]:
     """The revisions that `migrate` would apply, oldest first; changes nothing."""
+    from alembic.script import ScriptDirectory
+
     script = ScriptDirectory.from_config(_plain_configuration(script_location))
     known = [revision.revision for revision in reversed(list(script.walk_revisions()))]
     current: list[str] = []
@@ -103,14 +109,16 @@ def _configuration(
     version_table: str,
     schema: str | None,
     applied: Callable[[str], None],
-) -> Config:
+) -> "Config":
     configuration = _plain_configuration(script_location)
     configuration.attributes.update(connection=connection, version_table=version_table, schema=schema, applied=applied)
     return configuration
 
 
-def _plain_configuration(script_location: str) -> Config:
+def _plain_configuration(script_location: str) -> "Config":
     """No file, so Alembic has no logging to set up, and nothing goes to standard output."""
+    from alembic.config import Config
+
     configuration = Config(stdout=io.StringIO())
     configuration.set_main_option("script_location", script_location.replace("%", "%%"))
     configuration.set_main_option("path_separator", "os")
@@ -125,6 +133,8 @@ def _make_schema(connection: Connection, schema: str) -> None:
 
 
 async def _with_connection(engine: AsyncEngine, work: Callable[[Connection], None]) -> None:
+    from alembic.util import CommandError
+
     with translated():
         try:
             async with engine.connect() as connection:
@@ -133,7 +143,7 @@ async def _with_connection(engine: AsyncEngine, work: Callable[[Connection], Non
             raise _refusal(error) from error
 
 
-def _refusal(error: CommandError) -> TerminalError:
+def _refusal(error: "CommandError") -> TerminalError:
     words = str(error)
     if "Can't locate revision" in words:
         return _too_new(words.rpartition("by ")[2].strip("'\""))

@@ -1,21 +1,25 @@
 """What installed services contribute to the `qupersync` command, through the entry-point group `qupersync.plugins`.
 
-A plugin that cannot be loaded is reported and left out: the command works with what is installed and whole.
+A plugin that cannot be loaded is reported and left out: the command works with what is installed and whole. Plugins are
+loaded by every call of the command, `--help` and completion included: what they contribute is named here, and imported
+when it is used.
 """
+
+from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.metadata import entry_points
-from typing import Any, Final
-
-import typer
+from typing import TYPE_CHECKING, Any, Final
 
 from qupersync_shared.runtime.logs import describe
-from qupersync_shared.runtime.preflight import Preflight
-from qupersync_shared.runtime.quarantine import OpenQuarantine
-from qupersync_shared.runtime.sampling import Sampler
-from qupersync_shared.runtime.settings import Configuration
+
+if TYPE_CHECKING:
+    from qupersync_shared.runtime.preflight import Preflight
+    from qupersync_shared.runtime.quarantine import OpenQuarantine
+    from qupersync_shared.runtime.sampling import Sampler
+    from qupersync_shared.runtime.settings import Configuration
 
 GROUP: Final = "qupersync.plugins"
 
@@ -56,6 +60,21 @@ class StatusPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A sub-command by its name, its line in the list of commands, and examples of whole command lines.
+
+    `body` is `module:name` of a function with typer's annotations, imported when the command is called or explained;
+    its docstring begins with `help`. A command with `commands` has those, and no body.
+    """
+
+    name: str
+    help: str
+    body: str = ""
+    examples: Sequence[str] = ()
+    commands: Sequence[Command] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plugin:
     """What one service contributes: sub-commands, checks, a share of the status, its quarantined rows, and samples.
 
@@ -65,7 +84,7 @@ class Plugin:
     """
 
     name: str
-    register: Callable[[typer.Typer], None]
+    commands: Sequence[Command] = ()
     checks: Callable[[Preflight], Awaitable[list[CheckRow]]] | None = None
     tells_schemas: bool = False
     status: Callable[[Configuration], Awaitable[StatusPart]] | None = None

@@ -8,9 +8,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from qupersync_shared.runtime.settings import Configuration
+if TYPE_CHECKING:
+    from qupersync_shared.runtime.settings import Configuration
 
 
 class Side(StrEnum):
@@ -90,7 +91,7 @@ class QuarantineStore(Protocol):
         ...
 
 
-OpenQuarantine = Callable[[Configuration, str | None], AbstractAsyncContextManager[QuarantineStore]]
+OpenQuarantine = Callable[["Configuration", str | None], AbstractAsyncContextManager[QuarantineStore]]
 """Opens a service's store for a loader group (None: the configuration's); a service without groups ignores it."""
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from qupersync_shared.runtime.settings import Configuration
+if TYPE_CHECKING:
+    from qupersync_shared.runtime.settings import Configuration
 
 SAMPLE_ROWS_MAX: Final = 100
 
@@ -24,7 +25,7 @@ class Sample:
     derived: Sequence[str] = ()
 
 
-TakeSample = Callable[[Configuration, str, int], Coroutine[Any, Any, Sample]]
+TakeSample = Callable[["Configuration", str, int], Coroutine[Any, Any, Sample]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

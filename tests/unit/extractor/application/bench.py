@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from qupersync_extractor.application.additions import Additions
+from qupersync_extractor.application.appointments import LastRun, Timetable
 from qupersync_extractor.application.asking import RequestBoard
 from qupersync_extractor.application.extract import ExtractPipeline
+from qupersync_extractor.application.guarding import SourceGuard
 from qupersync_extractor.application.one_run import ExtractorPorts
 from qupersync_extractor.application.reading import PageReader
 from qupersync_extractor.application.relay import LaneRelay
@@ -17,6 +19,8 @@ from qupersync_extractor.domain.pipeline import Pipeline, SourceTable
 from qupersync_extractor.domain.records import OutboxRecord
 from qupersync_extractor.domain.rereads import Reread, WantedKeys
 from qupersync_extractor.domain.sizing import PageSizer
+from qupersync_extractor.infrastructure.memory.agenda import MemoryAgenda
+from qupersync_extractor.infrastructure.memory.last_runs import MemoryLastRuns
 from qupersync_extractor.infrastructure.memory.outbox import MemoryOutboxReader
 from qupersync_extractor.infrastructure.memory.progress import MemoryProgress
 from qupersync_extractor.infrastructure.memory.registry import MemoryRegistry
@@ -63,8 +67,15 @@ class TestClock:
 class Hourly:
     """Due an hour after the last run."""
 
+    jitter: timedelta = timedelta(0)
+    grace: timedelta | None = None
+    remembered: bool = True
+
     def next_after(self, moment: datetime) -> datetime:
         return moment + timedelta(hours=1)
+
+    def after(self, last: LastRun) -> datetime:
+        return self.next_after(last.ended_at)
 
 
 async def no_wait() -> None:
@@ -119,6 +130,8 @@ class Bench:
         self.outbox = MemoryOutboxReader(self.store)
         self.cursors = MemoryRelayCursors(self.store)
         self.runs = MemoryRuns(self.store)
+        self.last_runs = MemoryLastRuns(self.store)
+        self.agendas: list[MemoryAgenda] = []
         self.rereads = MemoryRereads(self.store)
         self.board = RequestBoard(registry=self.registry, troubles=Troubles())
         self.table: MemoryTable = self.source.table(TABLE, self.columns)
@@ -136,11 +149,13 @@ class Bench:
         lease_seconds: float = 30,
         event_bytes_max: int = 900_000,
         additions: Additions | None = None,
+        guard: SourceGuard | None = None,
         **changes: Any,
     ) -> ExtractPipeline:
         defined = pipeline(**changes)
+        guarded = guard.of_runs(self.source, NAME) if guard is not None else None
         ports = ExtractorPorts(
-            source=self.source,
+            source=guarded or self.source,
             registry=self.registry,
             unit_of_work=MemoryUnitOfWorkFactory(self.store),
             stream=self.stream,
@@ -148,14 +163,31 @@ class Bench:
             clock=self.clock,
         )
         sizer = PageSizer(rows_max=defined.page_rows, page_bytes_max=1 << 26, event_bytes_max=event_bytes_max)
-        reader = PageReader(defined, self.source, sizer, room=room, additions=additions)
+        reader = PageReader(
+            defined,
+            guarded or self.source,
+            sizer,
+            room=room,
+            additions=additions,
+            admitted=guarded.admitted if guarded is not None else None,
+        )
         return ExtractPipeline(defined, ports, reader, owner=owner, lease_seconds=lease_seconds)
 
-    def service(self, use_case: ExtractPipeline | None = None, **changes: Any) -> PipelineService:
+    def service(
+        self,
+        use_case: ExtractPipeline | None = None,
+        *,
+        timetable: Timetable | None = None,
+        **changes: Any,
+    ) -> PipelineService:
+        """A process of its own, with its own agenda."""
+        self.agendas.append(MemoryAgenda(self.clock))
         return PipelineService(
             use_case=use_case or self.use_case(**changes),
             registry=self.registry,
-            timetable=Hourly(),
+            timetable=timetable or Hourly(),
+            agenda=self.agendas[-1],
+            last_runs=self.last_runs,
             clock=self.clock,
             troubles=Troubles(),
             runs=self.runs,
@@ -165,6 +197,8 @@ class Bench:
     def pass_time(self, by: timedelta) -> None:
         self.clock.moment += by
         self.source.advance(by)
+        for agenda in self.agendas:
+            agenda.look()
 
     def insert(self, *ids: int, at: datetime | None = None, note: str = "x") -> None:
         stamp = naive(self.source.now if at is None else at)

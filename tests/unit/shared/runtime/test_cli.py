@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,7 +21,17 @@ from qupersync_shared.kernel.errors import ConfigurationError, DatabaseUnavailab
 from qupersync_shared.runtime import plugins as plugins_module
 from qupersync_shared.runtime.cli import build_app
 from qupersync_shared.runtime.cli.invocation import configuration
-from qupersync_shared.runtime.plugins import BrokenPlugin, CheckRow, Plugin, Plugins, StatusPart, Verdict, discover
+from qupersync_shared.runtime.cli.options import ConfigOption
+from qupersync_shared.runtime.plugins import (
+    BrokenPlugin,
+    CheckRow,
+    Command,
+    Plugin,
+    Plugins,
+    StatusPart,
+    Verdict,
+    discover,
+)
 from qupersync_shared.runtime.preflight import Preflight
 from qupersync_shared.runtime.settings import Configuration
 
@@ -57,7 +68,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def plugin(name: str = "fake", **parts: Any) -> Plugins:
-    return Plugins(whole=(Plugin(name=name, register=parts.pop("register", lambda _: None), **parts),))
+    return Plugins(whole=(Plugin(name=name, **parts),))
 
 
 # ------------------------------------------------------------------------------------------------------- init and show
@@ -180,8 +191,8 @@ async def failing_status(_: Configuration) -> StatusPart:
 def test_status_gives_reasons_for_failed_probes_and_what_the_others_know(run: Run) -> None:
     parts = Plugins(
         whole=(
-            Plugin(name="extractor", register=lambda _: None, status=live_status),
-            Plugin(name="loader", register=lambda _: None, status=failing_status),
+            Plugin(name="extractor", status=live_status),
+            Plugin(name="loader", status=failing_status),
         ),
         broken=(BrokenPlugin(name="local", reason="ImportError: no module"),),
     )
@@ -227,7 +238,7 @@ from qupersync_shared.runtime.cli import build_app, guarded
 from qupersync_shared.runtime.plugins import Plugin, Plugins
 async def hanging(_):
     await asyncio.to_thread(time.sleep, 600)
-app = build_app(Plugins(whole=(Plugin(name="source", register=lambda _: None, status=hanging),)))
+app = build_app(Plugins(whole=(Plugin(name="source", status=hanging),)))
 guarded(lambda: app(["status", "--json"]))
 """
     began = time.monotonic()
@@ -273,26 +284,76 @@ def test_watching_goes_on_until_interrupted(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------- plugins
 
 
-def test_plugins_add_sub_commands_that_reach_the_configuration(run: Run) -> None:
-    def register(app: typer.Typer) -> None:
-        @app.command("lanes")
-        def lanes(context: typer.Context) -> None:
-            typer.echo(configuration(context).pipelines["cost"].lanes)
+def show_lanes(context: typer.Context, config: ConfigOption = None) -> None:
+    """Show how many lanes there are.
 
-    result = run("lanes", plugins=plugin(register=register))
+    More of it.
+    """
+    typer.echo(configuration(context, config).pipelines["cost"].lanes)
+
+
+@pytest.fixture
+def lanes(monkeypatch: pytest.MonkeyPatch) -> Command:
+    """A command of a plugin; its body stands in a module of its own."""
+    module = ModuleType("lanes_of_a_plugin")
+    module.show_lanes = show_lanes  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return Command(
+        name="lanes",
+        help="Show how many lanes there are.",
+        body="lanes_of_a_plugin:show_lanes",
+        examples=("qupersync lanes", "qupersync lanes --config other.yaml"),
+    )
+
+
+def test_plugins_add_sub_commands_that_reach_the_configuration(run: Run, lanes: Command, tmp_path: Path) -> None:
+    with_it = plugin(commands=[lanes])
+    result = run("lanes", plugins=with_it)
     assert (result.exit_code, result.output) == (0, "4\n")
+    other = tmp_path / "other.yaml"
+    other.write_text(CONFIGURATION.replace("key: [id]", "key: [id], lanes: 7"))
+    assert run("lanes", "--config", str(other), plugins=with_it).output == "7\n"
+    assert run("--config", str(other), "lanes", plugins=with_it).output == "7\n"
 
 
-def test_a_plugin_that_cannot_register_is_reported_and_the_rest_works(run: Run) -> None:
-    def register(_: typer.Typer) -> None:
-        raise RuntimeError("built for another version")
+def test_help_of_a_sub_command_has_its_examples_as_they_are(run: Run, lanes: Command) -> None:
+    shown = run("lanes", "--help", plugins=plugin(commands=[lanes])).output
+    assert "More of it." in shown
+    assert "  Examples:\n    qupersync lanes\n    qupersync lanes --config other.yaml\n" in shown
 
-    broken = plugin("old", register=register, status=live_status)
+
+def test_commands_are_listed_without_their_bodies(run: Run) -> None:
+    absent = Command(name="absent", help="Do what cannot be imported.", body="no.such.module:nothing")
+    listed = run("--help", plugins=plugin(commands=[absent]))
+    assert listed.exit_code == 0
+    assert "Do what cannot be imported." in listed.output
+    assert isinstance(run("absent", plugins=plugin(commands=[absent])).exception, ModuleNotFoundError)
+
+
+def test_a_plugin_with_a_command_of_another_is_reported_and_the_rest_works(run: Run) -> None:
+    again = Command(name="status", help="Another one.", body="no.such.module:nothing")
+    broken = plugin("old", commands=[again], status=live_status)
     document, _ = status(run, broken)
-    assert "old: its plugin cannot be loaded (RuntimeError: built for another version)" in document["reasons"]
+    assert "old: its plugin cannot be loaded (ValueError: there are two commands named status)" in document["reasons"]
     assert "old" not in document["probes"]
     rows = json.loads(run("check", "--json", plugins=broken).output)["rows"]
     assert any(row["area"] == "installation" and row["verdict"] == "failed" for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["stauts"], "No such command 'stauts'. Did you mean 'status'?"),
+        (["groups", "lst"], "No such command 'lst'. Did you mean 'list'?"),
+        (["zzzzzz"], "No such command 'zzzzzz'. There are: init, check"),
+        (["status", "--jsn"], "No such option: --jsn"),
+        (["--nonsense", "status"], "No such option: --nonsense"),
+    ],
+)
+def test_a_wrong_word_is_told_with_the_nearest(run: Run, given: list[str], said: str) -> None:
+    result = run(*given)
+    assert result.exit_code == 2
+    assert said in result.output
 
 
 def test_discovery_keeps_whole_plugins_and_names_broken_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,7 +366,7 @@ def test_discovery_keeps_whole_plugins_and_names_broken_ones(monkeypatch: pytest
                 raise self._loaded
             return self._loaded
 
-    good = Plugin(name="good", register=lambda _: None)
+    good = Plugin(name="good")
     points = [Point("odd", object()), Point("good", good), Point("bad", ImportError("no module named x"))]
     monkeypatch.setattr(plugins_module, "entry_points", lambda **_: points)
     found = discover()

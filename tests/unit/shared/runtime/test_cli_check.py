@@ -42,7 +42,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def installed(*plugins: dict[str, Any]) -> Plugins:
-    return Plugins(whole=tuple(Plugin(register=lambda _: None, **parts) for parts in plugins))
+    return Plugins(whole=tuple(Plugin(**parts) for parts in plugins))
 
 
 def row(area: str, verdict: Verdict, **parts: Any) -> CheckRow:

@@ -1,17 +1,20 @@
 """The status document, decided by pure functions."""
 
+import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from rich.console import Console
 
 from qupersync_shared.contracts.envelope import BatchEnvelope, Mode
 from qupersync_shared.contracts.places import StreamPlaces
 from qupersync_shared.contracts.progress import LaneProgress, ProcessHeartbeat
 from qupersync_shared.runtime.cli.document import assemble, merge, nats_part
 from qupersync_shared.runtime.cli.nats_status import NatsFacts, Process, StreamFacts
+from qupersync_shared.runtime.cli.status import show
 from qupersync_shared.runtime.plugins import StatusPart
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
@@ -91,6 +94,16 @@ def test_nothing_wrong_means_no_reason() -> None:
         "stream_events": 0,
         "freshness_seconds": 30.0,
     }
+
+
+def test_what_spares_the_source_has_a_line_each_and_is_no_reason() -> None:
+    sections = {"source_budget": {"summary": "source budget: 1 of 4 reads"}, "maintenance": {"summary": "until 03:30"}}
+    written = io.StringIO()
+    found = document(StatusPart(pipelines={"cost": {"state": "live"}}, sections=sections))
+    show(found, Console(file=written, width=200))
+    assert found["reason"] is None
+    assert written.getvalue().splitlines()[-2:] == ["source budget: 1 of 4 reads", "until 03:30"]
+    show(document(StatusPart(sections=dict.fromkeys(sections))), Console(file=written))
 
 
 def test_a_pipeline_nobody_speaks_of_is_unknown() -> None:

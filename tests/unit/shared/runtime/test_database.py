@@ -22,7 +22,6 @@ from qupersync_shared.kernel.errors import (
 from qupersync_shared.runtime.database import (
     connect,
     create_engine,
-    is_transient,
     raw_connection,
     sqlstate,
     translate,
@@ -68,7 +67,6 @@ TERMINAL = (
 def test_the_servers_troubles_pass(state: str, wrap: Wrap) -> None:
     error = wrap(server_error(state))
     assert isinstance(translate(error), DatabaseUnavailableError)
-    assert is_transient(error)
     assert sqlstate(error) == state
 
 
@@ -77,7 +75,6 @@ def test_the_servers_troubles_pass(state: str, wrap: Wrap) -> None:
 def test_refused_content_does_not(state: str, wrap: Wrap) -> None:
     error = wrap(server_error(state))
     assert isinstance(translate(error), TerminalError)
-    assert not is_transient(error)
     assert sqlstate(error) == state
 
 

@@ -64,6 +64,10 @@ class RequestBoard:
             await asyncio.wait_for(bell.wait(), seconds)
         bell.clear()
 
+    def wake(self, pipeline: PipelineName) -> None:
+        """Whoever waits for the pipeline goes on: something is to be done for it."""
+        self._bell(pipeline).set()
+
     async def look(self) -> bool:
         """Asks the database once, and tells whether it answered; what it says wakes those whom it concerns."""
         try:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from qupersync_extractor.application.pages import HEADERS_BYTES_MAX, PageDraft
 from qupersync_extractor.application.ports import UnitOfWork, UnitOfWorkFactory
@@ -20,7 +20,7 @@ from qupersync_extractor.domain.extraction import (
     is_as_left,
 )
 from qupersync_extractor.domain.pipeline import Pipeline
-from qupersync_extractor.domain.records import OutboxRecord
+from qupersync_extractor.domain.records import LedgerLine, OutboxRecord
 from qupersync_extractor.domain.rereads import Reread
 from qupersync_shared.contracts.envelope import EVENT_TYPE, EVENT_VERSION, GENERATION_HEADER, BatchEnvelope, Mode
 from qupersync_shared.contracts.schema import RowSchema
@@ -30,16 +30,31 @@ from qupersync_shared.kernel.errors import PageRefusedError, TransientError
 from qupersync_shared.kernel.ids import EventId, FencingToken, Lane, RunId, uuid7
 from qupersync_shared.kernel.positions import encode_key
 
+HEARTBEAT: Final = "heartbeat"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """What the pages of one run have in common."""
+    """What the pages of one run have in common. `heartbeat`: an empty page that only breaks the silence."""
 
     run: RunId
     token: FencingToken
     schema: RowSchema
     mode: Mode
+    heartbeat: bool = False
     traceparent: str | None = None
+
+    def line(self, draft: PageDraft, after: Extraction) -> LedgerLine:
+        """What the ledger keeps of the page that led to this state."""
+        return LedgerLine(
+            pipeline=after.pipeline,
+            log=after.log,
+            sequence=after.sequence,
+            run=None if self.heartbeat else self.run,
+            mode=HEARTBEAT if self.heartbeat else self.mode.value,
+            rows=draft.rows,
+            bytes=draft.bytes,
+        )
 
 
 async def lock_as_left(work: UnitOfWork, token: FencingToken, known: Extraction) -> Extraction:
@@ -113,7 +128,7 @@ class PageCommitter:
             except ValueError as error:
                 raise TransientError(f"a page of {self._pipeline.name} is out of date: {error}") from error
             records = self._records(draft, context, before, after, ids)
-            await work.outbox.add(records)
+            await work.outbox.add(records, context.line(draft, after))
             await self._settle_quarantine(work, draft, context, ids)
             if rereads:
                 await work.rereads.save(rereads)

@@ -1,12 +1,13 @@
 """What people decide of a pipeline: whether it is paused, why, who said so and when. Removed pipelines keep theirs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
+from qupersync_extractor.application.actions import ActionKind
 from qupersync_shared.kernel.errors import QupersyncError, TransientError
 from qupersync_shared.kernel.ids import PipelineName
 from qupersync_shared.runtime.records import Audit, Field, Listing, Match, Page, Query, StaleVersionError
@@ -46,7 +47,7 @@ class PipelineControl(Audit):
     def pause(self, *, by: str, at: datetime, reason: str | None = None, version: int | None = None) -> None:
         """From now on nothing new is extracted. StaleVersionError where somebody else decided since `version`."""
         self.expect(version, what=str(self.pipeline))
-        told = None if reason is None else " ".join(reason.split())[:REASON_CHARACTERS_MAX]
+        told = _in_a_line(reason)
         if self.paused and told in (None, self.reason):
             return  # it stays whoever paused it, and since then
         self.paused, self.reason = True, told
@@ -109,6 +110,18 @@ class ControlWork(Protocol):
     @property
     def controls(self) -> PipelineControls: ...
 
+    async def record(
+        self,
+        action: ActionKind,
+        pipeline: PipelineName,
+        *,
+        by: str,
+        reason: str | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Keeps, with the commit, that it was decided."""
+        ...
+
     async def commit(self) -> None: ...
 
     async def __aenter__(self) -> Self: ...
@@ -125,28 +138,33 @@ class ControlWorkFactory(Protocol):
 async def pause(
     begin: ControlWorkFactory, pipeline: PipelineName, *, by: str, reason: str | None, version: int | None
 ) -> PipelineControl:
-    """Pauses a pipeline; the record as it is then."""
+    """Pauses a pipeline, and records who did; the record as it is then."""
     async with begin() as work:
         control = await _known(work, pipeline)
         control.pause(by=by, at=await work.controls.now(), reason=reason, version=version)
+        await work.record(ActionKind.PAUSE, pipeline, by=by, reason=_in_a_line(reason))
         await work.commit()
         return control
 
 
 async def resume(begin: ControlWorkFactory, pipeline: PipelineName, *, by: str, version: int | None) -> PipelineControl:
-    """Lets a paused pipeline go on; the record as it is then."""
+    """Lets a paused pipeline go on, and records who did; the record as it is then."""
     async with begin() as work:
         control = await _known(work, pipeline)
         control.resume(by=by, at=await work.controls.now(), version=version)
+        await work.record(ActionKind.RESUME, pipeline, by=by)
         await work.commit()
         return control
 
 
-async def decide_reset(begin: ControlWorkFactory, pipeline: PipelineName, *, by: str, version: int | None) -> None:
+async def decide_reset(
+    begin: ControlWorkFactory, pipeline: PipelineName, *, lanes: int, by: str, reason: str | None, version: int | None
+) -> None:
     """Records who begins a pipeline anew, which raises its version: of two who decide at once, one is told so."""
     async with begin() as work:
         control = await work.controls.make(pipeline, by=by)
         control.reset(by=by, at=await work.controls.now(), version=version)
+        await work.record(ActionKind.RESET, pipeline, by=by, reason=_in_a_line(reason), details={"lanes": lanes})
         await work.commit()
 
 
@@ -186,6 +204,10 @@ async def _note_configured(begin: ControlWorkFactory, pipelines: frozenset[Pipel
             if cursor is None:
                 break
         await work.commit()
+
+
+def _in_a_line(reason: str | None) -> str | None:
+    return None if reason is None else " ".join(reason.split())[:REASON_CHARACTERS_MAX]
 
 
 async def _known(work: ControlWork, pipeline: PipelineName) -> PipelineControl:

@@ -61,7 +61,11 @@ class ExtractPipeline:
         if token is None:
             report.leased_elsewhere = True
             return report
+        asking = hooks or RunHooks()
         async with held(self._ports.registry, self._pipeline.name, token, seconds=self._lease_seconds):
+            if await asking.made_before():
+                report.made_before = True
+                return report
             await self._fit()
             run = OneRun(
                 self._pipeline,
@@ -70,7 +74,7 @@ class ExtractPipeline:
                 self._committer,
                 token=token,
                 report=report,
-                hooks=hooks or RunHooks(),
+                hooks=asking,
                 stop=stop or Stop(),
             )
             try:
@@ -80,6 +84,8 @@ class ExtractPipeline:
             except StreamUnavailableError:
                 self._declared = False  # the stream may be gone: the next run declares it anew
                 raise
+            else:
+                await asking.over(report)
             self._described = run.described or self._described
         return report
 
@@ -127,7 +133,9 @@ class ExtractPipeline:
             return False
         self._described = described
         draft = empty_draft(described.schema, HeartbeatPage(), lanes=registration.lanes)
-        context = RunContext(run=RunId(uuid7()), token=token, schema=described.schema, mode=Mode.INCREMENTAL)
+        context = RunContext(
+            run=RunId(uuid7()), token=token, schema=described.schema, mode=Mode.INCREMENTAL, heartbeat=True
+        )
         await self._committer.commit(draft, context, registration.state)
         return True
 

@@ -280,7 +280,7 @@ class OneRun:
         if kind is None or state.sequence == 0 or not is_silent(state, self._ports.clock.now()):
             return state
         draft = empty_draft(self.schema, kind, lanes=state.lanes)
-        return await self._committer.commit(draft, self._context(Mode.INCREMENTAL), state)
+        return await self._committer.commit(draft, self._context(Mode.INCREMENTAL, heartbeat=True), state)
 
     def position(self, page: ReadPage) -> Position:
         name = self._pipeline.cursor or ""
@@ -314,7 +314,7 @@ class OneRun:
                 state = await self._committer.commit(
                     draft if last else _unfinished(draft), self._context(mode), state, rereads=told
                 )
-                await self._count(draft.rows, draft.bytes, mode)
+                await self._count(draft, state, mode)
         except BaseException:
             await discard(ahead)
             raise
@@ -326,13 +326,14 @@ class OneRun:
             raise StoppedError
         return state
 
-    def _context(self, mode: Mode) -> RunContext:
-        return RunContext(run=self._report.run, token=self.token, schema=self.schema, mode=mode)
+    def _context(self, mode: Mode, *, heartbeat: bool = False) -> RunContext:
+        return RunContext(run=self._report.run, token=self.token, schema=self.schema, mode=mode, heartbeat=heartbeat)
 
-    async def _count(self, rows: int, size: int, mode: Mode) -> None:
+    async def _count(self, draft: PageDraft, state: Extraction, mode: Mode) -> None:
         self._report.pages += 1
-        self._report.rows += rows
-        self._report.bytes += size
+        self._report.rows += draft.rows
+        self._report.bytes += draft.bytes
+        self._report.wrote(state.log, state.sequence)
         if mode.value not in self._report.modes:
             self._report.modes.append(mode.value)
         await self._hooks.progressed(self._report)

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from qupersync_extractor.application import control
 from qupersync_extractor.application.actions import ActionKind, Actions
 from qupersync_extractor.application.control import ControlWorkFactory, PipelineControl
+from qupersync_extractor.application.history import purge_history
+from qupersync_extractor.application.ledger import Ledger
 from qupersync_extractor.application.ports import OutboxReader, Registry
+from qupersync_extractor.application.runs import Runs
 from qupersync_extractor.domain.planning import ForcedMode
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.kernel.ids import Log, PipelineName
@@ -24,6 +28,8 @@ class Operations:
     registry: Registry
     outbox: OutboxReader
     actions: Actions
+    runs: Runs
+    ledger: Ledger
 
     async def trigger(self, pipelines: Sequence[PipelineName], mode: ForcedMode | None, *, by: str) -> None:
         """Asks for a run of each now. NeverRunError, before anything is asked, where one has never run."""
@@ -45,27 +51,25 @@ class Operations:
         self, pipeline: PipelineName, *, by: str, reason: str | None = None, version: int | None = None
     ) -> PipelineControl:
         """Pauses a pipeline; the record as it is then. StaleVersionError where somebody decided since `version`."""
-        done = await control.pause(self.controls, pipeline, by=by, reason=reason, version=version)
-        await self.actions.record(ActionKind.PAUSE, by=by, pipeline=pipeline, reason=reason)
-        return done
+        return await control.pause(self.controls, pipeline, by=by, reason=reason, version=version)
 
     async def resume(self, pipeline: PipelineName, *, by: str, version: int | None = None) -> PipelineControl:
         """Lets a paused pipeline go on; the record as it is then. StaleVersionError as `pause`."""
-        done = await control.resume(self.controls, pipeline, by=by, version=version)
-        await self.actions.record(ActionKind.RESUME, by=by, pipeline=pipeline)
-        return done
+        return await control.resume(self.controls, pipeline, by=by, version=version)
 
     async def reset(
         self, pipeline: PipelineName, *, lanes: int, by: str, reason: str | None = None, version: int | None = None
     ) -> Log:
         """Begins a new log with so many lanes, and a snapshot; the log. StaleVersionError as `pause`."""
         await self.registry.register(pipeline, lanes)
-        await control.decide_reset(self.controls, pipeline, by=by, version=version)
-        log = await self.registry.reset(pipeline, lanes=lanes, reason="an operator reset the pipeline")
-        await self.actions.record(
-            ActionKind.RESET, by=by, pipeline=pipeline, reason=reason, details={"log": log, "lanes": lanes}
+        await control.decide_reset(self.controls, pipeline, lanes=lanes, by=by, reason=reason, version=version)
+        return await self.registry.reset(pipeline, lanes=lanes, reason="an operator reset the pipeline")
+
+    async def purge(self, *, older_than: timedelta, by: str) -> dict[str, int]:
+        """Removes what is older from the history; how many runs, pages and actions it was."""
+        return await purge_history(
+            runs=self.runs, ledger=self.ledger, actions=self.actions, older_than=older_than, by=by
         )
-        return log
 
     async def retire(self, pipeline: PipelineName, *, by: str) -> int:
         """How many records of a removed pipeline are given up: they belong to a log that is over."""

@@ -5,15 +5,13 @@ from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Protocol, Self
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Protocol, Self
 
 from qupersync_extractor.application.quarantine import SourceQuarantine
 from qupersync_extractor.application.rereads import RereadQueue
 from qupersync_extractor.domain.extraction import Extraction
 from qupersync_extractor.domain.pipeline import Relation
-from qupersync_extractor.domain.records import OutboxRecord, RelayCursor
+from qupersync_extractor.domain.records import LedgerLine, OutboxRecord, RelayCursor
 from qupersync_shared.contracts.envelope import BatchEnvelope
 from qupersync_shared.contracts.progress import LaneProgress, ProcessHeartbeat
 from qupersync_shared.contracts.schema import Column, RowSchema
@@ -28,6 +26,9 @@ from qupersync_shared.kernel.ids import (
     StreamSequence,
 )
 from qupersync_shared.kernel.positions import Key, Position, Scalar
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # --- source ----------------------------------------------------------------------------------------------
 
@@ -106,7 +107,7 @@ class Source(Protocol):
         """How many keys stand in more than one row."""
         ...
 
-    async def read(self, request: ReadRequest) -> pa.RecordBatch:
+    async def read(self, request: ReadRequest) -> "pa.RecordBatch":
         """The rows, with exactly the columns and Arrow types of `request.schema.arrow()`; values exact.
 
         Rows with a value that cannot be so are told in one more column (`refused`); TerminalError where key or cursor
@@ -137,8 +138,8 @@ class Extractions(Protocol):
 class OutboxWriter(Protocol):
     """The outbox, inside a unit of work."""
 
-    async def add(self, records: SequenceOf[OutboxRecord]) -> None:
-        """Stores the records and notifies the relays when the unit of work commits."""
+    async def add(self, records: SequenceOf[OutboxRecord], line: LedgerLine | None = None) -> None:
+        """Stores a page's records and its line in the ledger; the relays are notified when the unit of work commits."""
         ...
 
 
@@ -275,14 +276,6 @@ class OutboxDepth:
     records: int
     bytes: int
     oldest: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaneClaim:
-    """A lane this relay may publish now, and where it stands."""
-
-    cursor: RelayCursor
-    owner: str
 
 
 class OutboxReader(Protocol):

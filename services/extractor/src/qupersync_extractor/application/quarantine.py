@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
 
+from qupersync_shared.contracts.parked import ReasonTold
 from qupersync_shared.kernel.ids import EventId, PipelineName
 
 ID_DIGITS: Final = 20
@@ -74,12 +75,28 @@ class WithheldRows(Protocol):
     """The source quarantine as people and maintenance see it; each call is a transaction of its own."""
 
     async def page(
-        self, *, pipelines: Sequence[PipelineName], resolved: bool, after: str | None, limit: int
+        self,
+        *,
+        pipelines: Sequence[PipelineName],
+        resolved: bool,
+        after: str | None,
+        limit: int,
+        reason: str | None = None,
     ) -> tuple[list[QuarantinedRow], int]:
         """Rows in the order of their ids behind the row `after`, and how many more there are.
 
-        Of all pipelines if none is named; settled ones too if `resolved`.
+        Of all pipelines if none is named; settled ones too if `resolved`; of one kind of `reason`, if that is given.
         """
+        ...
+
+    async def reasons(self, pipeline: PipelineName) -> tuple[list[ReasonTold], int]:
+        """The pipeline's rows that wait, by kinds of reasons, the most frequent first; and how many rows that is with
+        all others.
+        """
+        ...
+
+    async def counts(self, pipelines: Sequence[PipelineName]) -> dict[PipelineName, int]:
+        """How many rows wait, of each of the pipelines that has any."""
         ...
 
     async def keys(self, pipeline: PipelineName) -> frozenset[str]:

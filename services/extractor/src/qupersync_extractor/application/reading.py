@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -22,15 +23,20 @@ from qupersync_extractor.application.pages import (
 from qupersync_extractor.application.pages import whole_rows as without_last_group
 from qupersync_extractor.application.ports import CursorRange, KeyList, KeyRange, ReadRequest, Source
 from qupersync_extractor.application.relation import row_schema, shape_of
+from qupersync_extractor.application.source_gate import Reads
 from qupersync_extractor.domain.extraction import PageKind, RereadPage, SnapshotPage
 from qupersync_extractor.domain.pipeline import Pipeline
 from qupersync_extractor.domain.sizing import PageSizer
+from qupersync_extractor.domain.source_budget import Amount
 from qupersync_shared.contracts.schema import RowSchema
 from qupersync_shared.kernel.errors import PageRefusedError
 from qupersync_shared.kernel.positions import Key
 
 _LIMIT_MAX = 50_000_000
 _KEYS_MAX = 512  # every source takes as many in one statement, of keys as wide as PostgreSQL's are
+
+Admission = Callable[[Amount], AbstractAsyncContextManager[Reads]]
+"""Waits until a page may be read, which takes about so much, and gives what reads it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +52,15 @@ class ReadPage:
         """The page is committed, or given up: its memory is for others. Before anything else is waited for."""
         if self.memory is not None:
             self.memory.release()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What the source has answered for one page; `keys` are those that were asked for, None in a read of a range."""
+
+    rows: Rows
+    last: bool
+    keys: tuple[Key, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +83,7 @@ class PageReader:
         room: Callable[[], Awaitable[None]],
         budget: ByteBudget | None = None,
         additions: Additions | None = None,
+        admitted: Admission | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._source = source
@@ -76,6 +92,7 @@ class PageReader:
         self._room = room
         self._budget = budget
         self._additions = additions
+        self._admitted: Admission = admitted or (lambda _: nullcontext(source))
         self._open: OpenAdditions | None = None
 
     async def describe(self) -> Described:
@@ -96,39 +113,47 @@ class PageReader:
 
     async def read(self, schema: RowSchema, wanted: CursorRange | KeyRange) -> ReadPage:
         """The next rows of the range, never half a group of duplicates; waits for room in outbox and memory first."""
-        return await self._within_limits(lambda: self._read(schema, wanted))
+        return await self._within_limits(schema, lambda reads: self._read(reads, schema, wanted))
 
     async def read_keys(self, schema: RowSchema, keys: Sequence[Key]) -> ReadPage:
         """What the source has of the first of these keys, as many as one read takes, at least one.
 
         Keys that it does not have are rows that are `gone`. The keys are fitted, and none stands twice.
         """
-        return await self._within_limits(lambda: self._read_keys(schema, keys))
+        return await self._within_limits(schema, lambda reads: self._read_keys(reads, schema, keys))
 
-    async def _within_limits(self, reading: Callable[[], Awaitable[ReadPage]]) -> ReadPage:
+    async def _within_limits(self, schema: RowSchema, reading: Callable[[Reads], Awaitable[_Found]]) -> ReadPage:
         await self._room()
-        memory = await self._budget.reserve(self._sizer.expected_bytes) if self._budget is not None else None
+        memory: Reservation | None = None
         try:
-            page = await reading()
+            # Memory is waited for inside: what holds it ends without being admitted once more. What is admitted ends
+            # with the source's answer; scores are nobody's read.
+            async with self._admitted(Amount(rows=self._sizer.rows + 1, bytes=self._sizer.expected_bytes)) as reads:
+                if self._budget is not None:
+                    memory = await self._budget.reserve(self._sizer.expected_bytes)
+                found = await reading(reads)
+            rows = await self._completed(found.rows, schema)
+            if found.keys is not None:
+                rows = await asyncio.to_thread(_keyed, rows, found.keys)
         except BaseException:
             if memory is not None:
                 memory.release()
             raise
         if memory is not None:
-            memory.fit(page.rows.batch.nbytes)
-        return replace(page, memory=memory)
+            memory.fit(rows.batch.nbytes)
+        return ReadPage(rows=rows, last=found.last, keys=len(found.keys or ()), memory=memory)
 
-    async def _read(self, schema: RowSchema, wanted: CursorRange | KeyRange) -> ReadPage:
+    async def _read(self, reads: Reads, schema: RowSchema, wanted: CursorRange | KeyRange) -> _Found:
         cursor = wanted.cursor if isinstance(wanted, CursorRange) else None
         limit = self._sizer.rows + 1
         read = self._relation(schema)
         while True:
             request = ReadRequest(relation=self._pipeline.relation, schema=read, range=wanted, limit=limit)
-            batch = await self._source.read(request)
+            batch = await reads.read(request)
             full = batch.num_rows >= limit
             rows = await asyncio.to_thread(without_last_group, batch, read, cursor=cursor, full=full)
             if rows is not None:
-                return ReadPage(rows=await self._completed(rows, schema), last=not full)
+                return _Found(rows=rows, last=not full)
             if limit >= _LIMIT_MAX:
                 raise _too_many(limit)
             limit *= 2
@@ -138,18 +163,17 @@ class PageReader:
         """How many keys one read by key takes: as many as rows fit into a page, if each has one."""
         return min(_KEYS_MAX, self._sizer.rows)
 
-    async def _read_keys(self, schema: RowSchema, keys: Sequence[Key]) -> ReadPage:
+    async def _read_keys(self, reads: Reads, schema: RowSchema, keys: Sequence[Key]) -> _Found:
         count = min(len(keys), self.keys_max)
         limit = max(self._sizer.rows, count) + 1
         read = self._relation(schema)
         while True:
             wanted = KeyList(keys=tuple(keys[:count]))
             request = ReadRequest(relation=self._pipeline.relation, schema=read, range=wanted, limit=limit)
-            batch = await self._source.read(request)
+            batch = await reads.read(request)
             if batch.num_rows < limit:
-                found = await self._completed(await asyncio.to_thread(self._found, batch, read), schema)
-                rows = await asyncio.to_thread(_keyed, found, wanted.keys)
-                return ReadPage(rows=rows, last=count == len(keys), keys=count)
+                found = await asyncio.to_thread(self._found, batch, read)
+                return _Found(rows=found, last=count == len(keys), keys=wanted.keys)
             if count > 1:
                 count //= 2
             elif limit >= _LIMIT_MAX:

@@ -22,6 +22,7 @@ class Troubles:
 
     _reasons: dict[tuple[str, str], str] = field(default_factory=dict)
     _notices: dict[str, list[str]] = field(default_factory=dict)
+    _remarks: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def set(self, pipeline: str, part: str, reason: str) -> bool:
         """Records the reason; whether it is news."""
@@ -38,6 +39,8 @@ class Troubles:
         """The pipeline is not this process's any more: whatever was said of it is over."""
         for key in [key for key in self._reasons if key[0] == pipeline]:
             del self._reasons[key]
+        for key in [key for key in self._remarks if key[0] == pipeline]:
+            del self._remarks[key]
         self._notices.pop(pipeline, None)
 
     def note(self, pipeline: str, notices: Sequence[str]) -> None:
@@ -46,9 +49,22 @@ class Troubles:
         if notices:
             self._notices[pipeline] = list(notices)
 
+    def remark(self, pipeline: str, part: str, text: str | None) -> bool:
+        """A notice that comes and goes by itself, in the place of this part's last one; whether it is news."""
+        if self._remarks.get((pipeline, part)) == text:
+            return False
+        if text is None:
+            del self._remarks[pipeline, part]
+        else:
+            self._remarks[pipeline, part] = text
+        return True
+
     def notices(self) -> dict[str, list[str]]:
         """The notices of each pipeline that has some."""
-        return dict(self._notices)
+        found = {pipeline: list(noted) for pipeline, noted in self._notices.items()}
+        for (pipeline, _), text in sorted(self._remarks.items()):
+            found.setdefault(pipeline, []).append(text)
+        return found
 
     def by_pipeline(self) -> dict[str, str]:
         """One text per pipeline that has a reason."""

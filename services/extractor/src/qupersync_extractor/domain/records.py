@@ -35,6 +35,19 @@ class OutboxRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerLine:
+    """What the ledger keeps of one page. `mode` is the event's, or `heartbeat`: an empty page, which has no run."""
+
+    pipeline: PipelineName
+    log: Log
+    sequence: Sequence
+    run: RunId | None
+    mode: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RelayCursor:
     """How far the relay has published one lane of one log."""
 

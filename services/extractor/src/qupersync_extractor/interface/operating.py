@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from qupersync_extractor.bootstrap import Stores, stores
 from qupersync_extractor.settings import extractor_settings
+from qupersync_extractor.stores import Stores, stores
 from qupersync_shared.kernel.errors import ConfigurationError
 from qupersync_shared.kernel.ids import PipelineName
 from qupersync_shared.runtime.settings import Configuration

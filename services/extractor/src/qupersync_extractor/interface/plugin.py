@@ -1,116 +1,110 @@
-"""What the extractor contributes to `qupersync`: `trigger`, `reset`, `retire`, checks and its part of the status."""
+"""What the extractor contributes to `qupersync`: commands, checks, its part of the status, withheld rows, samples.
 
-from typing import Annotated
+Loaded by every call of the command: what stands behind it is imported when it is used.
+"""
 
-import typer
+from __future__ import annotations
 
-from qupersync_extractor.bootstrap import Stores
-from qupersync_extractor.domain.planning import ForcedMode
-from qupersync_extractor.interface import control, verifying
-from qupersync_extractor.interface.operating import known, with_stores
-from qupersync_extractor.interface.preflight import extractor_checks
-from qupersync_extractor.interface.quarantine import open_quarantine
-from qupersync_extractor.interface.sampling import source_sampler
-from qupersync_extractor.interface.status import extractor_status
-from qupersync_shared.kernel.errors import ConfigurationError, QupersyncError
-from qupersync_shared.kernel.ids import PipelineName
-from qupersync_shared.runtime.cli.invocation import configuration
-from qupersync_shared.runtime.plugins import Plugin
+from typing import TYPE_CHECKING, Final
 
-NameArgument = Annotated[str | None, typer.Argument(help="The pipeline; all of them if left out.")]
+from qupersync_shared.runtime.plugins import CheckRow, Command, Plugin, StatusPart
+from qupersync_shared.runtime.sampling import Sample, Sampler
 
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
 
-def register(app: typer.Typer) -> None:
-    """Adds this service's sub-commands."""
-    control.add_commands(app)
-    verifying.add_command(app)
+    from qupersync_shared.runtime.preflight import Preflight
+    from qupersync_shared.runtime.quarantine import QuarantineStore
+    from qupersync_shared.runtime.settings import Configuration
 
-    @app.command()
-    def trigger(
-        context: typer.Context,
-        pipeline: NameArgument = None,
-        mode: Annotated[ForcedMode | None, typer.Option(help="Force this mode; else what is due.")] = None,
-    ) -> None:
-        """Ask the running extractors to run a pipeline now."""
-        settings = configuration(context)
-        names = [str(known(settings, pipeline))] if pipeline else sorted(settings.pipelines)
-        with_stores(settings, lambda kept: _trigger(kept, names, mode))
-        typer.echo(f"asked for a run of {', '.join(names)}")
+_HERE: Final = "qupersync_extractor.interface"
 
-    @app.command()
-    def reset(
-        context: typer.Context,
-        pipeline: Annotated[str, typer.Argument(help="The pipeline.")],
-        yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    ) -> None:
-        """Begin a new log with the configured number of lanes, and a snapshot; the target keeps its rows meanwhile."""
-        settings = configuration(context)
-        lanes = settings.pipelines[known(settings, pipeline)].lanes
-        if not yes:
-            counted = "1 lane" if lanes == 1 else f"{lanes} lanes"
-            typer.confirm(f"Begin a new log of {pipeline} with {counted}, and read its whole source again?", abort=True)
-
-        async def begin(kept: Stores) -> int:
-            await kept.registry.register(PipelineName(pipeline), lanes)
-            return await kept.registry.reset(
-                PipelineName(pipeline), lanes=lanes, reason="an operator reset the pipeline"
-            )
-
-        log = with_stores(settings, begin)
-        typer.echo(f"{pipeline} begins log {log} with {lanes} lanes; its first run takes a snapshot")
-
-    @app.command()
-    def retire(
-        context: typer.Context,
-        pipeline: Annotated[str, typer.Argument(help="A pipeline that the configuration no longer has.")],
-        yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    ) -> None:
-        """Give up what the outbox still has to publish of a removed pipeline, so that it holds nothing any more."""
-        settings = configuration(context)
-        if pipeline in settings.pipelines:
-            raise ConfigurationError(
-                f"{pipeline!r} is configured",
-                place="pipelines",
-                cure=f"Remove it first; to begin it anew, `qupersync reset {pipeline}`",
-            )
-        asked = (
-            f"Give up what is extracted and not published of {pipeline}? Written again, it begins with a snapshot: "
-            "what its source has forgotten by then is lost"
-        )
-        if not yes:
-            typer.confirm(asked, abort=True)
-        records = with_stores(settings, lambda kept: _retire(kept, PipelineName(pipeline)))
-        typer.echo(f"gave up {records} records of {pipeline}; they leave the outbox when they are old enough")
+COMMANDS: Final = (
+    Command(
+        name="history",
+        help="List runs, the latest first.",
+        body=f"{_HERE}.history_command:history",
+        examples=(
+            "qupersync history cost_usage --status failed --since 2d",
+            "qupersync history --actions --limit 50",
+            "qupersync history --purge-older-than 30d --yes",
+        ),
+    ),
+    Command(
+        name="ledger",
+        help="Say where the pages of pipelines are: in sync, or what waits, at which hop and since when.",
+        body=f"{_HERE}.ledger_command:ledger",
+        examples=("qupersync ledger", "qupersync ledger cost_usage --state extracted --since 1h --json"),
+    ),
+    Command(
+        name="verify",
+        help="Compare a source with its target by checksums of key ranges, and name the keys that differ.",
+        body=f"{_HERE}.verify_command:verify",
+        examples=("qupersync verify cost_usage", "qupersync verify cost_usage --repair --json"),
+    ),
+    Command(
+        name="trigger",
+        help="Ask the running extractors to run a pipeline now.",
+        body=f"{_HERE}.deciding:trigger",
+        examples=("qupersync trigger cost_usage", "qupersync trigger cost_usage --mode snapshot", "qupersync trigger"),
+    ),
+    Command(
+        name="pause",
+        help="Extract nothing new until `resume`.",
+        body=f"{_HERE}.deciding:pause",
+        examples=("qupersync pause cost_usage --reason 'the cluster is resized'",),
+    ),
+    Command(
+        name="resume",
+        help="Let a paused pipeline go on where it was.",
+        body=f"{_HERE}.deciding:resume",
+        examples=("qupersync resume cost_usage", "qupersync resume cost_usage --as ann --json"),
+    ),
+    Command(
+        name="reset",
+        help="Begin a new log with the configured number of lanes, and a snapshot.",
+        body=f"{_HERE}.deciding:reset",
+        examples=("qupersync reset cost_usage", "qupersync reset cost_usage --yes --reason 'eight lanes'"),
+    ),
+    Command(
+        name="retire",
+        help="Give up what the outbox still has to publish of a removed pipeline.",
+        body=f"{_HERE}.deciding:retire",
+        examples=("qupersync retire old_orders", "qupersync retire old_orders --yes"),
+    ),
+)
 
 
-async def _retire(kept: Stores, pipeline: PipelineName) -> int:
-    """How many records are given up. They belong to a log that is over: nobody publishes them, nor waits for them."""
-    known = await kept.registry.get(pipeline)
-    if known is None:
-        raise QupersyncError(f"there is no pipeline {pipeline!r} in the outbox", cure="There is nothing to give up")
-    records = (await kept.outbox.depth(pipeline)).records
-    await kept.registry.reset(pipeline, lanes=known.lanes, reason="an operator retired the pipeline")
-    return records
+async def _checks(preflight: Preflight) -> list[CheckRow]:
+    from qupersync_extractor.interface.preflight import extractor_checks
+
+    return await extractor_checks(preflight)
 
 
-async def _trigger(kept: Stores, names: list[str], mode: ForcedMode | None) -> None:
-    for name in names:
-        if await kept.registry.get(PipelineName(name)) is None:
-            raise QupersyncError(
-                f"{name} has never run", cure="Start `qupersync-extractor run`: its first run begins at once"
-            )
-        if mode is ForcedMode.SNAPSHOT:
-            # A wish outlives the process that takes the request and dies before its first page.
-            await kept.registry.wish_snapshot(PipelineName(name), reason="an operator asked for it", restart=False)
-        await kept.registry.request_run(PipelineName(name), mode.value if mode else None)
+async def _status(configuration: Configuration) -> StatusPart:
+    from qupersync_extractor.interface.status import extractor_status
+
+    return await extractor_status(configuration)
+
+
+def _quarantine(configuration: Configuration, group: str | None) -> AbstractAsyncContextManager[QuarantineStore]:
+    from qupersync_extractor.interface.quarantine import open_quarantine
+
+    return open_quarantine(configuration, group)
+
+
+async def _sample(configuration: Configuration, pipeline: str, rows: int) -> Sample:
+    from qupersync_extractor.interface.sampling import take_sample
+
+    return await take_sample(configuration, pipeline, rows)
 
 
 plugin = Plugin(
     name="extractor",
-    register=register,
-    checks=extractor_checks,
+    commands=COMMANDS,
+    checks=_checks,
     tells_schemas=True,
-    status=extractor_status,
-    quarantine=open_quarantine,
-    samples=source_sampler,
+    status=_status,
+    quarantine=_quarantine,
+    samples=Sampler(side="source", take=_sample),
 )

@@ -21,12 +21,15 @@ from qupersync_extractor.application.relaying import Bell, PipelineRelay
 from qupersync_extractor.application.retention import LOOK_SECONDS, StreamKeeper
 from qupersync_extractor.application.serving import PipelineService
 from qupersync_extractor.application.troubles import PROCESS, reason_of
-from qupersync_extractor.bootstrap import Workshop, check_schedules, workshop
+from qupersync_extractor.bootstrap import Workshop, workshop
 from qupersync_extractor.infrastructure.jetstream.commands import CommandServer, Handlers
 from qupersync_extractor.infrastructure.postgres.schema import pending_revisions
+from qupersync_extractor.interface.controlling import check_control, serve_control
 from qupersync_extractor.interface.maintenance import maintain, note
+from qupersync_extractor.interface.observing import observe
 from qupersync_extractor.interface.preflight.at_start import start_looks
 from qupersync_extractor.interface.running_pipelines import RunningPipelines, register
+from qupersync_extractor.interface.schedules import check_schedules
 from qupersync_extractor.settings import ExtractorSettings, extractor_settings
 from qupersync_shared.contracts.commands import ResendReply, ResendRequest
 from qupersync_shared.contracts.progress import HEARTBEAT_SECONDS, ProcessHeartbeat
@@ -47,7 +50,7 @@ DRAIN_LOOK_SECONDS = 0.1
 KEEPERS_AT_ONCE = 4
 FULL_LOOK_SECONDS = 1.0
 DRAIN_SECONDS_MAX = 60.0
-_SECTIONS = ("source", "outbox", "nats", "extractor")
+_SECTIONS = ("source", "outbox", "nats", "extractor", "control")
 _EXTRACTORS_SECTIONS = (*_SECTIONS, "models")
 _log = get_logger(__name__)
 
@@ -80,6 +83,8 @@ async def run_process(
     """
     try:
         check_schedules(configuration)
+        if not once:
+            check_control(configuration)
         async with workshop(configuration, role=parts.role, only=only, path=path) as shop:
             source = shop.source() if parts.extract else None
             try:
@@ -115,6 +120,8 @@ class Process:
         ending = Stop()
         heartbeat = asyncio.create_task(self._heartbeat(ending), name="heartbeat")
         commands = self._commands()
+        serving = partial(serve_control, self.shop, lambda: self._configured, ending)
+        background = [heartbeat, *([] if once else [asyncio.create_task(serving(), name="control")])]
         try:
             if await self._prepare():
                 await commands.start()
@@ -122,7 +129,7 @@ class Process:
         finally:
             ending.request()
             await commands.stop()
-            await asyncio.gather(heartbeat, return_exceptions=True)
+            await asyncio.gather(*background, return_exceptions=True)
             with contextlib.suppress(QupersyncError):
                 await self.shop.progress.leave(self.parts.role, self.shop.instance)
             with contextlib.suppress(QupersyncError):
@@ -142,9 +149,10 @@ class Process:
         )
         async with asyncio.TaskGroup() as group:
             background = [group.create_task(maintain(self.shop, lambda: self._configured), name="maintenance")]
+            background.append(group.create_task(observe(self.shop), name="ledger"))
             if self.source is not None:
                 background.append(group.create_task(self.shop.requests.listen(self.stop), name="requests"))
-                looks = start_looks(self.shop.configuration, self.shop.troubles, pipelines.running)
+                looks = start_looks(self.shop.configuration, self.shop.troubles, pipelines.running, self.shop.guard)
                 background.append(group.create_task(looks.run(), name="preflight"))
             if self.parts.relay:
                 background.append(group.create_task(self._keep_streams(lambda: pipelines.kept, full), name="streams"))
@@ -203,6 +211,7 @@ class Process:
             for relay in relays:
                 group.create_task(relay.serve(relaying), name=f"relay-{relay.pipeline}")
             background = [group.create_task(maintain(self.shop, lambda: self._configured), name="maintenance")]
+            background.append(group.create_task(observe(self.shop), name="ledger"))
             if relays:
                 background.append(group.create_task(self._keep_streams(lambda: kept, full), name="streams"))
                 background.append(group.create_task(self.bell.listen(self.shop.stores.outbox), name="bell"))
@@ -227,6 +236,9 @@ class Process:
         async def serve(service: PipelineService) -> None:
             if service.paused:
                 _log.warning("pipeline_paused", pipeline=service.name, cure=f"qupersync resume {service.name}")
+                return
+            if service.barred:
+                _log.warning("pipeline_waits_for_maintenance", pipeline=service.name, cure="Run again when it is over")
                 return
             try:
                 await service.once(self.stop)

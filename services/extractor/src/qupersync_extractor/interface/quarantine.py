@@ -7,9 +7,9 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from qupersync_extractor.application.quarantine import QuarantinedRow as WithheldRowFacts
 from qupersync_extractor.application.quarantine import WithheldRows
 from qupersync_extractor.application.rereads import Rereads
-from qupersync_extractor.bootstrap import stores
 from qupersync_extractor.domain.rereads import Reread, WantedKeys
 from qupersync_extractor.settings import extractor_settings
+from qupersync_extractor.stores import stores
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.kernel.ids import PipelineName, uuid7
 from qupersync_shared.runtime.quarantine import QuarantinedRow, QuarantinePage, QuarantineStore, Side, Unread

@@ -22,7 +22,7 @@ from qupersync_shared.contracts.schema import RowSchema
 from qupersync_shared.contracts.slots import key_at
 from qupersync_shared.contracts.types import Kind, LogicalType
 from qupersync_shared.kernel.errors import ConfigurationError, TerminalError
-from qupersync_shared.runtime.sampling import Sample, Sampler
+from qupersync_shared.runtime.sampling import Sample
 from qupersync_shared.runtime.settings import Configuration
 
 _ENTITY_ROWS_MAX: Final = 10_000
@@ -139,6 +139,3 @@ def shown_value(value: Any, logical: LogicalType) -> Any:  # noqa: PLR0911  # on
 
 def _trimmed(text: str) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-source_sampler: Final = Sampler(side="source", take=take_sample)

@@ -1,22 +1,26 @@
 """The extractor's part of `qupersync status`: cursors, outbox depth, and what keeps a pipeline from extracting."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from qupersync_extractor.application.control import PipelineControl
 from qupersync_extractor.application.ports import OutboxDepth, Registration
-from qupersync_extractor.bootstrap import stores
 from qupersync_extractor.domain.extraction import Extraction, Health
 from qupersync_extractor.domain.pipeline import Pipeline
 from qupersync_extractor.domain.records import RelayCursor
 from qupersync_extractor.domain.rereads import RereadCounts
 from qupersync_extractor.domain.timeline import TEMPORAL
 from qupersync_extractor.infrastructure.postgres.overview import Overview, left_behind, overview
+from qupersync_extractor.interface.ledger_shown import whereabouts_shown
+from qupersync_extractor.interface.runs_shown import run_shown
+from qupersync_extractor.interface.schedules import schedule_shown
+from qupersync_extractor.interface.source_status import is_closed, source_sections
 from qupersync_extractor.interface.verification_words import verifications_shown
 from qupersync_extractor.settings import extractor_settings
+from qupersync_extractor.stores import Stores, stores
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.kernel.ids import Lane, PipelineName
 from qupersync_shared.kernel.positions import ScalarKind, encode_position
@@ -24,15 +28,27 @@ from qupersync_shared.runtime.plugins import StatusPart
 from qupersync_shared.runtime.settings import Configuration, RedshiftSource
 
 PROBE_SECONDS = 2.5
+AskSource = Callable[[Configuration], Awaitable[str | None]]
 
 
 async def extractor_status(configuration: Configuration) -> StatusPart:
     """Reads the outbox database, and tries whether the source's port answers; reasons where either does not."""
     if configuration.outbox is None or configuration.nats is None or not configuration.pipelines:
         return StatusPart()
+    kept = stores(extractor_settings(configuration), application_name="qupersync-status")
+    try:
+        return await extractor_part(configuration, kept)
+    finally:
+        await kept.close()
+
+
+async def extractor_part(
+    configuration: Configuration, kept: Stores, *, ask_source: AskSource | None = None
+) -> StatusPart:
+    """The same, over connections that are there already; `ask_source` in the place of `source_trouble`."""
     settings = extractor_settings(configuration)
-    kept = stores(settings, application_name="qupersync-status")
-    source = asyncio.create_task(_source_trouble(configuration))
+    source = asyncio.ensure_future((ask_source or source_trouble)(configuration))
+    sparing = asyncio.create_task(source_sections(configuration, kept, seconds_max=PROBE_SECONDS))
     fragments: dict[str, dict[str, Any]] = {pipeline.name: {"state": "unknown"} for pipeline in settings.pipelines}
     reasons: list[str] = []
     try:
@@ -43,11 +59,13 @@ async def extractor_status(configuration: Configuration) -> StatusPart:
     except (QupersyncError, TimeoutError) as error:
         reasons.append(f"outbox: {str(error) or 'no answer in time'}")
     else:
-        fragments = {pipeline.name: _fragment(pipeline, found.get(pipeline.name)) for pipeline in settings.pipelines}
-    finally:
-        await kept.close()
+        fragments = {
+            pipeline.name: _fragment(pipeline, found.get(pipeline.name))
+            | {"schedule": schedule_shown(configuration, pipeline.name, found.get(pipeline.name))}
+            for pipeline in settings.pipelines
+        }
     trouble = await source
-    return StatusPart(pipelines=fragments, reasons=[*reasons, *([trouble] if trouble else [])])
+    return StatusPart(pipelines=fragments, reasons=[*reasons, *([trouble] if trouble else [])], sections=await sparing)
 
 
 def _left(pipelines: Mapping[PipelineName, datetime]) -> list[str]:
@@ -73,6 +91,8 @@ def _fragment(pipeline: Pipeline, seen: Overview | None) -> dict[str, Any]:
         or _lanes_changed(registration, pipeline)
         or _withheld(seen.withheld, pipeline)
         or _unreadable(rereads),
+        "ledger": None if seen.whereabouts is None else whereabouts_shown(seen.whereabouts),
+        "last_run": None if seen.newest_run is None else run_shown(seen.newest_run),
         "verifications": verifications_shown(seen.verifications),
         "withheld_rows": seen.withheld,
         "rereads": {
@@ -182,9 +202,11 @@ def _text(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).isoformat()
 
 
-async def _source_trouble(configuration: Configuration) -> str | None:
+async def source_trouble(configuration: Configuration) -> str | None:
     """A refused or silent port of the source; no query is sent, so that nobody pays for a status."""
     source = configuration.source
+    if is_closed(configuration):
+        return None  # it may be down, and nobody wants anything of it
     if not isinstance(source, RedshiftSource):
         if source is not None and source.path is not None and not source.path.exists():
             return f"source: {source.path} does not exist"

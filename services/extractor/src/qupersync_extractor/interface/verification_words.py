@@ -2,14 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from qupersync_extractor.application.verifying.looking import Difference
 from qupersync_extractor.application.verifying.records import Verification
-from qupersync_extractor.application.verifying.verify import Outcome
 from qupersync_shared.kernel.ids import GroupName, PipelineName
 from qupersync_shared.kernel.positions import encode_key
 from qupersync_shared.runtime.console import bytes_shown
+
+if TYPE_CHECKING:
+    from qupersync_extractor.application.verifying.looking import Difference
+    from qupersync_extractor.application.verifying.verify import Outcome
 
 KEYS_SHOWN: Final = 100
 KEYS_TOLD: Final = 10_000
@@ -42,7 +44,7 @@ def verifications_shown(verifications: Sequence[Verification]) -> dict[str, dict
     }
 
 
-def document(pipeline: PipelineName, group: GroupName, outcome: Outcome, *, seconds: float) -> dict[str, Any]:
+def document(pipeline: PipelineName, group: GroupName, outcome: "Outcome", *, seconds: float) -> dict[str, Any]:
     """The outcome for scripts."""
     counts = outcome.counts()
     return {
@@ -69,7 +71,7 @@ def document(pipeline: PipelineName, group: GroupName, outcome: Outcome, *, seco
     }
 
 
-def lines(pipeline: PipelineName, group: GroupName, outcome: Outcome, *, seconds: float) -> list[str]:
+def lines(pipeline: PipelineName, group: GroupName, outcome: "Outcome", *, seconds: float) -> list[str]:
     """The outcome for people."""
     counts = outcome.counts()
     compared = (
@@ -85,7 +87,7 @@ def lines(pipeline: PipelineName, group: GroupName, outcome: Outcome, *, seconds
     return told
 
 
-def _besides(pipeline: PipelineName, outcome: Outcome) -> list[str]:
+def _besides(pipeline: PipelineName, outcome: "Outcome") -> list[str]:
     decided = outcome.decided
     told = []
     if outcome.repaired:
@@ -110,7 +112,7 @@ def _besides(pipeline: PipelineName, outcome: Outcome) -> list[str]:
     return told
 
 
-def _verdict(outcome: Outcome) -> str:
+def _verdict(outcome: "Outcome") -> str:
     if outcome.equal:
         return "equal" if not outcome.repaired else "equal now"
     kinds = Counter(one.kind for one in outcome.drift)
@@ -118,7 +120,7 @@ def _verdict(outcome: Outcome) -> str:
     return f"{len(outcome.drift)} keys differ{': ' + listed if listed else ''}"
 
 
-def _difference(one: Difference) -> str:
+def _difference(one: "Difference") -> str:
     key = ", ".join(_printable(scalar.text) for scalar in one.key)
     return f"({key}) {one.kind.value}{': ' + ', '.join(one.columns) if one.columns else ''}"
 

@@ -1,4 +1,4 @@
-"""`qupersync verify`, and comparisons by schedule."""
+"""Comparisons of a source with its target: now, and by schedule."""
 
 import sys
 import time
@@ -6,55 +6,38 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Final
+from typing import Final
 
-import typer
-
+from qupersync_extractor.application.troubles import Troubles
 from qupersync_extractor.application.verifying.narrowing import Narrowed
 from qupersync_extractor.application.verifying.records import REQUEST
 from qupersync_extractor.application.verifying.scheduled import ScheduledVerification
 from qupersync_extractor.application.verifying.verify import Outcome, Verify, check_comparable
-from qupersync_extractor.bootstrap import Stores, Workshop, comparison, instance_name
+from qupersync_extractor.bootstrap import Workshop, comparison, source_guard
 from qupersync_extractor.domain.pipeline import Pipeline
-from qupersync_extractor.infrastructure.timetable import timetable
+from qupersync_extractor.infrastructure.scheduling.timetables import timetable
 from qupersync_extractor.interface.operating import known, with_stores
 from qupersync_extractor.interface.verification_words import document, lines
-from qupersync_extractor.settings import pipeline_of
+from qupersync_extractor.settings import extractor_settings, pipeline_of
+from qupersync_extractor.stores import Stores
 from qupersync_shared.contracts.subjects import check_name
 from qupersync_shared.kernel.errors import ConfigurationError, TransientError
 from qupersync_shared.kernel.ids import GroupName, uuid7
 from qupersync_shared.runtime.cli.guard import EXIT_OK, EXIT_USAGE, EXIT_WRONG
-from qupersync_shared.runtime.cli.invocation import configuration
-from qupersync_shared.runtime.cli.options import GroupOption, JsonOption
 from qupersync_shared.runtime.console import console, print_json, print_plain
+from qupersync_shared.runtime.instance import instance_name
 from qupersync_shared.runtime.jetstream import Connection
 from qupersync_shared.runtime.logs import describe
 from qupersync_shared.runtime.settings import Configuration, Schedule
 
 _SHOWN_SECONDS: Final = 10.0
+_WAIT_TOLD_SECONDS: Final = 60.0
 
 
-def add_command(app: typer.Typer) -> None:
-    """Adds `verify`."""
-    app.command("verify")(_verify)
-
-
-def _verify(
-    context: typer.Context,
-    pipeline: Annotated[str, typer.Argument(help="The pipeline.")],
-    group: GroupOption = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Have keys that differ read again, and look again.")] = False,
-    wait: Annotated[
-        float | None,
-        typer.Option("--wait", min=0, max=86_400, help="How long to wait for the pipeline, in seconds [its lookback]."),
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Compare a source with its target by checksums of key ranges, and name the keys that differ.
-
-    Exit code 0: equal; 1: something differs; 2: bad usage, or source, loaders or databases cannot be reached.
-    """
-    settings = configuration(context)
+def verify(
+    settings: Configuration, pipeline: str, *, group: str | None, repair: bool, wait: float | None, as_json: bool
+) -> int:
+    """Compares now, and prints what was found; the exit code of `qupersync verify`."""
     name = known(settings, pipeline)
     chosen = _group(group or settings.loader.group)
     definition = pipeline_of(name, settings.pipelines[name])
@@ -66,14 +49,14 @@ def _verify(
         )
     except TransientError as error:
         sys.stderr.write(f"error: {describe(error)}\n")
-        raise typer.Exit(EXIT_USAGE) from error
+        return EXIT_USAGE
     seconds = time.monotonic() - began
     if as_json:
         print_json(document(name, chosen, outcome, seconds=seconds))
     else:
         for line in lines(name, chosen, outcome, seconds=seconds):
             print_plain(console(), line)
-    raise typer.Exit(EXIT_OK if outcome.equal else EXIT_WRONG)
+    return EXIT_OK if outcome.equal else EXIT_WRONG
 
 
 async def _compared(
@@ -89,14 +72,32 @@ async def _compared(
         raise TransientError(f"{pipeline.name} has never run", cure="Start `qupersync-extractor run`")
     if settings.nats is None:
         raise ConfigurationError("nats is missing", place="nats", cure="Write `nats: {servers: [nats://host:4222]}`")
-    connection = Connection(settings.nats, name=f"qupersync-verify-{instance_name()}")
+    instance = f"verify-{instance_name()}"
+    connection = Connection(settings.nats, name=f"qupersync-{instance}")
+    guard = source_guard(settings, kept, extractor_settings(settings), owner=instance, troubles=Troubles())
     try:
-        async with comparison(settings, pipeline, group, kept, connection, seconds=seconds) as verify:
+        async with comparison(
+            settings, pipeline, group, kept, connection, guard=guard, seconds=seconds, tell=_Waits()
+        ) as verify:
             verification = uuid7()
             await kept.verifications.begin(verification, pipeline.name, group, cause=REQUEST)
             return await replace(verify, told=_Progress())(verification, repair=repair)
     finally:
+        if guard is not None:
+            await guard.close()
         await connection.close()
+
+
+class _Waits:
+    """Says on stderr what keeps a comparison from the source, when that is news."""
+
+    def __init__(self) -> None:
+        self._told_at = float("-inf")
+
+    def __call__(self, reason: str | None, _seconds: float | None) -> None:
+        if reason is not None and time.monotonic() - self._told_at > _WAIT_TOLD_SECONDS:
+            self._told_at = time.monotonic()
+            sys.stderr.write(f"waiting: {reason}\n")
 
 
 class _Progress:
@@ -128,7 +129,9 @@ def scheduled_verification(shop: Workshop, pipeline: Pipeline, schedule: Schedul
 
 @asynccontextmanager
 async def _opened(shop: Workshop, pipeline: Pipeline, group: GroupName) -> AsyncIterator[Verify]:
-    async with comparison(shop.configuration, pipeline, group, shop.stores, shop.connection) as verify:
+    async with comparison(
+        shop.configuration, pipeline, group, shop.stores, shop.connection, guard=shop.guard
+    ) as verify:
         yield verify
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from qupersync_loader.application.ports import Commands, LaneFeed, PipelineState
 from qupersync_loader.application.rotation import LaneRef
 from qupersync_loader.application.troubles import Troubles, lane_place
+from qupersync_loader.domain.judge import has_begun
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_shared.contracts.commands import SnapshotRequest
 from qupersync_shared.kernel.clock import Clock
@@ -88,6 +89,4 @@ def lane_has_begun(pipeline: TargetPipeline, lane: Lane, state: PipelineState | 
     if state is None or state.log is None or state.lanes is None:
         return lane >= pipeline.lanes
     known = state.watermarks.get(lane)
-    if known is None:
-        return lane >= state.lanes
-    return lane >= state.lanes or (known.log, known.lanes) == (state.log, state.lanes)
+    return lane >= state.lanes or has_begun(pipeline_log=state.log, pipeline_lanes=state.lanes, watermark=known)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -15,6 +16,7 @@ from qupersync_loader.application.ports import LaneFeed, Parked, PipelineState, 
 from qupersync_loader.application.report import Reporter
 from qupersync_loader.application.rotation import LaneRef, Rotation
 from qupersync_loader.application.serve import Slots
+from qupersync_loader.application.standing import Standing
 from qupersync_loader.application.troubles import CONFIGURATION, PREFLIGHT, PROCESS, STATE, STREAM, Troubles, lane_place
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_shared.contracts.progress import HEARTBEAT_SECONDS
@@ -175,6 +177,18 @@ class Loader:
     def served(self) -> Mapping[str, TargetPipeline]:
         """The pipelines that are loaded now, by name."""
         return {str(name): pipeline for name, pipeline in self._served.items()}
+
+    @property
+    def standing(self) -> Standing:
+        """How this process stands now, for probes and metrics."""
+        return Standing(
+            group=self._group,
+            tally=self._slots.tally,
+            lanes=Counter(pipeline.name for pipeline, _ in self._rotation.lanes),
+            served=tuple(self._served),
+            states=self._states,
+            slowest=self._slots.slowest,
+        )
 
     def _begin(self, pipeline: TargetPipeline, stop: Stop) -> None:
         if self._use_case is not None:

@@ -3,10 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
-from qupersync_loader.application.content import Batch
 from qupersync_loader.domain.events import EventFacts
 from qupersync_loader.domain.filled import Place
 from qupersync_loader.domain.pipeline import TargetPipeline
@@ -16,6 +15,9 @@ from qupersync_shared.contracts.envelope import BatchEnvelope
 from qupersync_shared.contracts.progress import LaneProgress, ProcessHeartbeat
 from qupersync_shared.contracts.schema import RowSchema
 from qupersync_shared.kernel.ids import GroupName, Lane, Log, PipelineName, SnapshotId
+
+if TYPE_CHECKING:
+    from qupersync_loader.application.content import Batch
 
 # --- target ----------------------------------------------------------------------------------------------
 
@@ -74,7 +76,7 @@ class TargetWork(Protocol):
         """The committed state, without a lock."""
         ...
 
-    async def stage(self, batch: Batch) -> None:
+    async def stage(self, batch: "Batch") -> None:
         """Brings the rows to the target's side; rows that cannot even get there are remembered as refused."""
         ...
 

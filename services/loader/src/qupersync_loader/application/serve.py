@@ -62,7 +62,7 @@ class Slots:
         self._troubles = troubles
         self._quiet = quiet
         self._prolong_seconds = ack_wait_seconds / 3
-        self._serving: set[LaneRef] = set()
+        self._serving: dict[LaneRef, float] = {}  # since when nothing has moved there
         self._turn_ended = asyncio.Event()
 
     def join(self, pipeline: TargetPipeline, use_case: ApplyEvent) -> None:
@@ -96,6 +96,14 @@ class Slots:
             if isinstance(outcome, Ack) and outcome.awaits is not None
         }
 
+    @property
+    def slowest(self) -> tuple[LaneRef, float] | None:
+        """The lane that a slot has been at for longest without anything moving there, and for how many seconds."""
+        if not self._serving:
+            return None
+        ref, since = min(self._serving.items(), key=lambda item: item[1])
+        return ref, time.monotonic() - since
+
     async def serve(self, stop: Stop) -> None:
         """One slot's life: ends after the message it is at when the stop is requested."""
         backoff = Backoff(first_seconds=_BACKOFF_FIRST_SECONDS, cap_seconds=_BACKOFF_CAP_SECONDS)
@@ -105,7 +113,7 @@ class Slots:
                 if ref is None:
                     await self._until_one_is_free(stop)
                     continue
-                self._serving.add(ref)
+                self._serving[ref] = time.monotonic()
                 busy, rests = False, False
                 try:
                     busy = await self._turn(ref, stop)
@@ -119,7 +127,7 @@ class Slots:
                     await stop.wait(backoff.next())
                 finally:
                     self._give_back(ref, busy=busy, rests=rests and not stop.requested)
-                    self._serving.discard(ref)
+                    del self._serving[ref]
                     self._turn_ended.set()
         finally:
             if self._quiet is not None:
@@ -155,11 +163,13 @@ class Slots:
             wait = self._rotation.wait_seconds
             while not stop.requested and self._rotation.knows(ref):
                 delivery = await self._feed.fetch(pipeline, lane, wait_seconds=wait)
+                self._serving[ref] = time.monotonic()
                 self._troubles.set([pipeline.name], STREAM, None)
                 if delivery is None:
                     return False
                 outcome = await self._handle(pipeline, lane, delivery, session)
                 await self._answer(ref, delivery, outcome)
+                self._serving[ref] = time.monotonic()
                 if isinstance(outcome, Nak):
                     return False  # the session may be broken, and the lane is blocked for a while
                 if time.monotonic() >= ends and self._rotation.crowded:

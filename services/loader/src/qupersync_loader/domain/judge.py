@@ -1,6 +1,7 @@
 """The judge: what a lane does with an event, decided from the pipeline's log and the lane's watermark alone."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from qupersync_loader.domain.events import EventFacts
 from qupersync_loader.domain.watermark import Watermark
@@ -69,6 +70,16 @@ def _judge_in_log(watermark: Watermark, event: EventFacts) -> Verdict:
     return Apply() if event.previous_id == watermark.event_id else Fork()
 
 
-def has_begun(*, pipeline_log: Log | None, pipeline_lanes: int | None, watermark: Watermark | None) -> bool:
+class OfLog(Protocol):
+    """A watermark, or what is told of one."""
+
+    @property
+    def log(self) -> int: ...
+
+    @property
+    def lanes(self) -> int: ...
+
+
+def has_begun(*, pipeline_log: Log | None, pipeline_lanes: int | None, watermark: OfLog | None) -> bool:
     """Whether the lane has a watermark in the pipeline's log; one without waits for a baseline."""
     return watermark is not None and watermark.log == pipeline_log and watermark.lanes == pipeline_lanes

@@ -1,15 +1,13 @@
-"""`qupersync dead-letters`: authentic events that could not be decoded or applied."""
+"""Authentic events that could not be decoded or applied: listed, sent again, given up."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import unquote
 
-import typer
-
-from qupersync_loader.application.content import open_event
+from qupersync_loader.application.parked_content import verdict
 from qupersync_loader.application.redriving import redrive_of
 from qupersync_loader.infrastructure.postgres.parked import Letter
 from qupersync_loader.interface.parking import Parking, Redrive, opened
@@ -17,63 +15,37 @@ from qupersync_loader.interface.quarantine import number
 from qupersync_shared.contracts.commands import SnapshotRequest
 from qupersync_shared.contracts.envelope import BatchEnvelope
 from qupersync_shared.kernel.errors import ConfigurationError, QupersyncError
-from qupersync_shared.runtime.cli.guard import EXIT_WRONG
-from qupersync_shared.runtime.cli.invocation import configuration
-from qupersync_shared.runtime.cli.options import (
-    ConfigOption,
-    EveryOption,
-    GroupOption,
-    JsonOption,
-    LimitOption,
-    PipelinesOption,
-    ResolvedOption,
-    WaitOption,
-    YesOption,
-)
+from qupersync_shared.runtime.cli.guard import EXIT_OK, EXIT_WRONG
 from qupersync_shared.runtime.cli.probing import run
-from qupersync_shared.runtime.cli.quarantine import check_choice, chosen_words, known, print_unread, shortened
+from qupersync_shared.runtime.cli.quarantine import print_unread, shortened
 from qupersync_shared.runtime.cli.waiting import Deadline, Marks, until_changed
 from qupersync_shared.runtime.console import console, print_fields, print_json, print_plain, print_table
 from qupersync_shared.runtime.quarantine import Unread
 from qupersync_shared.runtime.settings import Configuration
 
-LIMIT: Final = 50
 _AT_ONCE: Final = 100
 
 Answer = TypeVar("Answer")
-LettersArgument = Annotated[list[str] | None, typer.Argument(help="Dead letters by the numbers that `list` shows.")]
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Adds `dead-letters` with its sub-commands."""
-    group = typer.Typer(no_args_is_help=True, help="Events that could not be applied, and wait.", rich_markup_mode=None)
-    group.command("list")(_list)
-    group.command("show")(_show)
-    group.command("redrive")(_redrive)
-    group.command("discard")(_discard)
-    app.add_typer(group, name="dead-letters")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which letters: by their numbers, else all of these pipelines (none named: of all)."""
+
+    settings: Configuration
+    group: str | None
+    letters: Sequence[str]
+    pipelines: Sequence[str]
 
 
-# ------------------------------------------------------------------------------------------------------------- commands
-
-
-def _list(
-    context: typer.Context,
-    pipeline: PipelinesOption = None,
-    resolved: ResolvedOption = False,
-    limit: LimitOption = LIMIT,
-    after: Annotated[str | None, typer.Option("--after", help="Only what follows this letter.")] = None,
-    group: GroupOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List events that wait as dead letters."""
-    names, begin = known(context, config, pipeline), number(after) if after is not None else 0
+def list_letters(choice: Choice, *, resolved: bool, limit: int, after: str | None, as_json: bool) -> None:
+    """Prints the letters of the pipelines."""
+    begin = number(after) if after is not None else 0
 
     async def listed(parking: Parking) -> tuple[list[Letter], int]:
-        return await parking.content.letters(pipelines=names, resolved=resolved, after=begin, limit=limit)
+        return await parking.content.letters(pipelines=choice.pipelines, resolved=resolved, after=begin, limit=limit)
 
-    letters, more = run(_with(configuration(context, config), group, listed))
+    letters, more = run(_with(choice, listed))
     if as_json:
         print_json({"letters": [asdict(letter) for letter in letters], "more": more})
         return
@@ -87,16 +59,9 @@ def _list(
         print_plain(out, f"{more} more: --after {letters[-1].id}, or a greater --limit")
 
 
-def _show(
-    context: typer.Context,
-    letter: Annotated[str, typer.Argument(help="The number that `list` shows.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the payload, as it came, here.")] = None,
-    group: GroupOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show one dead letter: its headers, why it was parked, and what its payload is now."""
-    wanted = number(letter)
+def show_letter(choice: Choice, *, output: Path | None, as_json: bool) -> None:
+    """Prints the one letter that is chosen, and writes its payload where that is asked for."""
+    wanted = number(choice.letters[0])
 
     async def look(parking: Parking) -> tuple[Letter, bytes]:
         found = await parking.content.named_letters([wanted])
@@ -104,9 +69,9 @@ def _show(
             raise QupersyncError(f"there is no dead letter {wanted}", cure="`list --all` shows those there are")
         return found[0], await parking.content.payload(wanted)
 
-    found, payload = run(_with(configuration(context, config), group, look))
+    found, payload = run(_with(choice, look))
     headers = {name: unquote(value) for name, value in found.headers.items()}
-    document = {**asdict(found), "headers": headers, "payload": _verdict(found, payload)}
+    document = {**asdict(found), "headers": headers, "payload": verdict(found.headers, payload)}
     if output is not None:
         _write(output, payload)
     if as_json:
@@ -117,29 +82,17 @@ def _show(
         print_plain(console(), f"wrote {len(payload)} bytes to {output}")
 
 
-def _redrive(
-    context: typer.Context,
-    letter: LettersArgument = None,
-    pipeline: PipelinesOption = None,
-    everything: EveryOption = False,
-    wait: WaitOption = None,
-    group: GroupOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Have the source read again for what dead letters said: they are made good when that is applied."""
-    names = known(context, config, pipeline)
-    check_choice(letter, names, everything=everything)
+def redrive_letters(choice: Choice, *, wait: float | None, as_json: bool) -> int:
+    """Asks the source again, and waits for what comes of it if that is asked for; the exit code."""
+    snapshots: set[str] = set()
 
     async def send(parking: Parking) -> tuple[int, int, list[Unread]]:
         asked: dict[str, object] = {}
-        snapshots: set[str] = set()
         redrive, deadline = Redrive(parking.commands), Deadline(wait)
-        async with aclosing(_chosen(parking, letter or [], names)) as chosen:
+        async with aclosing(_chosen(parking, choice)) as chosen:
             async for one in chosen:
                 await _send(parking, redrive, one, snapshots, deadline.left)
                 asked[str(one.id)] = None
-        for name in sorted(snapshots):
-            print_plain(console(), f"{name}: what was lost cannot be told from the rest, a snapshot was asked for")
         if wait is None or not asked:
             return len(asked), 0, []
 
@@ -152,53 +105,51 @@ def _redrive(
         unread = [mark for mark in marks.values() if isinstance(mark, Unread)]
         return len(asked), len(unread) + sum(one in marks and marks[one] is None for one in asked), unread
 
-    asked, left, unread = run(_with(configuration(context, config), group, send))
-    print_plain(console(), f"asked the source again for what {asked} dead letters said")
-    if wait is not None:
-        print_plain(console(), f"{asked - left} were made good, {left} wait")
-    print_unread(unread)
-    if left:
-        raise typer.Exit(EXIT_WRONG)
+    asked, left, unread = run(_with(choice, send))
+    if as_json:
+        outcome = {"made_good": asked - left, "waiting": left} if wait is not None else {}
+        reasons = sorted({one.reason for one in unread})
+        print_json({"asked": asked, "snapshots": sorted(snapshots), **outcome, "reasons": reasons})
+    else:
+        for name in sorted(snapshots):
+            print_plain(console(), f"{name}: what was lost cannot be told from the rest, a snapshot was asked for")
+        print_plain(console(), f"asked the source again for what {asked} dead letters said")
+        if wait is not None:
+            print_plain(console(), f"{asked - left} were made good, {left} wait")
+        print_unread(unread)
+    return EXIT_WRONG if left else EXIT_OK
 
 
-def _discard(
-    context: typer.Context,
-    letter: LettersArgument = None,
-    pipeline: PipelinesOption = None,
-    everything: EveryOption = False,
-    yes: YesOption = False,
-    group: GroupOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Give dead letters up: what they said is missing in the target until a snapshot says it again."""
-    names = known(context, config, pipeline)
-    check_choice(letter, names, everything=everything)
-    if not yes:
-        typer.confirm(f"Give up {chosen_words(letter, names)} of the dead letters, unapplied?", abort=True)
+def discard_letters(choice: Choice, *, by: str, as_json: bool) -> None:
+    """Gives the letters up, and says how many there were."""
 
     async def discard(parking: Parking) -> int:
         count = 0
-        async with aclosing(_chosen(parking, letter or [], names)) as chosen:
+        async with aclosing(_chosen(parking, choice)) as chosen:
             async for one in chosen:
-                count += len(await parking.content.discard_letters([one.id]))
+                count += len(await parking.content.discard_letters([one.id], by=by))
         return count
 
-    print_plain(console(), f"discarded {run(_with(configuration(context, config), group, discard))} dead letters")
+    discarded = run(_with(choice, discard))
+    if as_json:
+        print_json({"discarded": discarded})
+    else:
+        print_plain(console(), f"discarded {discarded} dead letters")
 
 
 # ---------------------------------------------------------------------------------------------------------------- doing
 
 
-async def _with(settings: Configuration, group: str | None, work: Callable[[Parking], Awaitable[Answer]]) -> Answer:
-    async with opened(settings, group) as parking:
+async def _with(choice: Choice, work: Callable[[Parking], Awaitable[Answer]]) -> Answer:
+    async with opened(choice.settings, choice.group) as parking:
         return await work(parking)
 
 
-async def _chosen(parking: Parking, names: Sequence[str], pipelines: Sequence[str]) -> AsyncGenerator[Letter, None]:
-    """The letters named, else all of these pipelines (none named: of all), that wait."""
-    if names:
-        found = await parking.content.named_letters([number(name) for name in names])
-        missing = {number(name) for name in names} - {letter.id for letter in found}
+async def _chosen(parking: Parking, choice: Choice) -> AsyncGenerator[Letter, None]:
+    """The letters of the choice that wait."""
+    if choice.letters:
+        found = await parking.content.named_letters([number(name) for name in choice.letters])
+        missing = {number(name) for name in choice.letters} - {letter.id for letter in found}
         if missing:
             raise QupersyncError(f"there is no dead letter {min(missing)}", cure="`list --all` shows those there are")
         for letter in found:
@@ -207,7 +158,9 @@ async def _chosen(parking: Parking, names: Sequence[str], pipelines: Sequence[st
         return
     after = 0
     while True:
-        found, _ = await parking.content.letters(pipelines=pipelines, resolved=False, after=after, limit=_AT_ONCE)
+        found, _ = await parking.content.letters(
+            pipelines=choice.pipelines, resolved=False, after=after, limit=_AT_ONCE
+        )
         if not found:
             return
         after = found[-1].id
@@ -227,15 +180,6 @@ async def _send(parking: Parking, redrive: Redrive, letter: Letter, snapshots: s
         wish = SnapshotRequest(group=parking.group, pipeline=letter.pipeline, log=letter.log, reason=reason)
         await redrive.snapshot(wish, seconds=seconds)
         snapshots.add(letter.pipeline)
-
-
-def _verdict(letter: Letter, payload: bytes) -> str:
-    """Whether the payload can be decoded by this version, and why not."""
-    try:
-        batch = open_event(BatchEnvelope.from_headers(dict(letter.headers)), payload)
-    except QupersyncError as error:
-        return f"{len(payload)} bytes that cannot be decoded: {error}"
-    return f"{len(payload)} bytes, {batch.count} rows of {', '.join(batch.schema.names)}"
 
 
 def _write(path: Path, payload: bytes) -> None:

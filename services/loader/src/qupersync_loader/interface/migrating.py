@@ -1,23 +1,20 @@
 """`qupersync-loader migrate`: the loader's tables in the target database, then the lanes' consumers and the bucket."""
 
 import asyncio
-from typing import Final
 
-from qupersync_loader.bootstrap import instance_name
 from qupersync_loader.infrastructure.nats.feed import NatsLaneFeed
 from qupersync_loader.infrastructure.postgres.schema import migrate_target
-from qupersync_loader.settings import LoaderSettings
+from qupersync_loader.settings import MIGRATE_WAIT_SECONDS, LoaderSettings
 from qupersync_shared.kernel.errors import StreamUnavailableError
+from qupersync_shared.runtime.instance import instance_name
 from qupersync_shared.runtime.jetstream import Connection, ensure_bucket
 from qupersync_shared.runtime.logs import get_logger
 from qupersync_shared.runtime.retry import Backoff
 
-WAIT_SECONDS: Final = 30.0
-
 _log = get_logger(__name__)
 
 
-async def migrate_all(settings: LoaderSettings, *, wait_seconds: float = WAIT_SECONDS) -> None:
+async def migrate_all(settings: LoaderSettings, *, wait_seconds: float = MIGRATE_WAIT_SECONDS) -> None:
     """Safe to run twice, and twice at once. A stream that is not there yet is waited for, then named."""
     applied = await migrate_target(settings.target_dsn)
     _log.info("target_migrated", revisions=",".join(applied) or "none")

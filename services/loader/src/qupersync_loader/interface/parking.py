@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from qupersync_loader.bootstrap import instance_name, target_engine
 from qupersync_loader.domain.pipeline import DeletePolicy
 from qupersync_loader.infrastructure.nats.commands import NatsCommands
 from qupersync_loader.infrastructure.postgres.parked import ParkedContent
 from qupersync_loader.settings import loader_settings
+from qupersync_loader.stores import target_engine
 from qupersync_shared.contracts.commands import RereadRequest, SnapshotRequest
 from qupersync_shared.kernel.errors import StreamUnavailableError
 from qupersync_shared.kernel.ids import GroupName
 from qupersync_shared.runtime.cli.waiting import until_accepted
+from qupersync_shared.runtime.instance import instance_name
 from qupersync_shared.runtime.jetstream import Connection
 from qupersync_shared.runtime.quarantine import Unread
 from qupersync_shared.runtime.settings import Configuration

@@ -11,6 +11,7 @@ from qupersync_shared.contracts.commands import RereadRequest
 from qupersync_shared.kernel.errors import ConfigurationError
 from qupersync_shared.kernel.ids import uuid7
 from qupersync_shared.runtime.quarantine import QuarantinedRow, QuarantinePage, Side, Unread
+from qupersync_shared.runtime.records import whoever
 from qupersync_shared.runtime.settings import Configuration
 
 
@@ -51,7 +52,8 @@ class TargetQuarantine:
         return await self._redrive.unread()
 
     async def discard(self, ids: Sequence[str]) -> Sequence[str]:
-        return [str(row) for row in await self._parking.content.discard_rows([number(one) for one in ids])]
+        discarded = await self._parking.content.discard_rows([number(one) for one in ids], by=whoever())
+        return [str(row) for row in discarded]
 
 
 @asynccontextmanager

@@ -1,11 +1,9 @@
-"""`qupersync rebuild`: a target table made anew from the stream, compared with the live one, and put in its place."""
+"""A target table made anew from the stream, compared with the live one, and put in its place."""
 
 import asyncio
 import sys
 from dataclasses import dataclass
-from typing import Annotated, Final
-
-import typer
+from typing import Final
 
 from qupersync_loader.application.rebuild.level import Patience
 from qupersync_loader.application.rebuild.rebuild import Rebuild, Wishes
@@ -22,24 +20,19 @@ from qupersync_loader.interface.rebuild_words import (
     preview_lines,
 )
 from qupersync_loader.interface.rebuilding import (
-    ConnectionsOption,
-    LinesOption,
-    PipelineArgument,
     Workbench,
     workbench,
 )
 from qupersync_shared.kernel.clock import SystemClock
 from qupersync_shared.runtime.cli.guard import EXIT_INTERRUPTED, EXIT_OK, EXIT_WRONG
-from qupersync_shared.runtime.cli.invocation import configuration
-from qupersync_shared.runtime.cli.options import ConfigOption, GroupOption
-from qupersync_shared.runtime.lifecycle import Stop, run_until_stopped
+from qupersync_shared.runtime.lifecycle import Stop
 from qupersync_shared.runtime.settings import Configuration
 
 WAIT_LOCK_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Call:
+class Call:
     """One call of the command."""
 
     pipeline: str
@@ -48,65 +41,20 @@ class _Call:
     as_json: bool
     dry_run: bool
     discard: bool
-    wishes: Wishes
-    patience: Patience
+    swap: bool
+    merge: bool
+    accept_difference: bool
+    wait_lock_seconds: float
+
+    @property
+    def wishes(self) -> Wishes:
+        """What is to become of the rebuilt table."""
+        way = Way.MERGE if self.merge else Way.SWAP
+        return Wishes(swap=self.swap, way=way, accept_difference=self.accept_difference)
 
 
-def add_command(app: typer.Typer) -> None:
-    """Adds the sub-command."""
-    app.command("rebuild")(_rebuild)
-
-
-def _rebuild(
-    context: typer.Context,
-    pipeline: PipelineArgument,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
-    no_swap: Annotated[bool, typer.Option("--no-swap", help="Compare, and keep the rebuilt table beside.")] = False,
-    merge: Annotated[
-        bool, typer.Option("--merge", help="Write the rows over in place instead of exchanging tables.")
-    ] = False,
-    accept_difference: Annotated[
-        bool, typer.Option("--accept-difference", help="Put it in place even where it differs from the live table.")
-    ] = False,
-    discard: Annotated[bool, typer.Option("--discard", help="Only remove what an earlier rebuild left.")] = False,
-    connections: ConnectionsOption = None,
-    wait_lock: Annotated[
-        float, typer.Option("--wait-lock", min=0, max=86_400, help="Try so many seconds while readers hold the table.")
-    ] = WAIT_LOCK_SECONDS,
-    group: GroupOption = None,
-    config: ConfigOption = None,
-    as_json: LinesOption = False,
-) -> None:
-    """Rebuild a target table from the stream, beside live loading, and swap it in; the source is not asked.
-
-    The live table changes only at the end, at once, after both were compared. Stopped or killed before that, nothing
-    has changed, and the next call goes on with what was read.
-    """
-    _check(dry_run=dry_run, discard=discard, no_swap=no_swap, swaps=merge or accept_difference)
-    call = _Call(
-        pipeline=pipeline,
-        group=group,
-        connections=connections,
-        as_json=as_json,
-        dry_run=dry_run,
-        discard=discard,
-        wishes=Wishes(swap=not no_swap, way=Way.MERGE if merge else Way.SWAP, accept_difference=accept_difference),
-        patience=Patience(wait_lock_seconds=wait_lock),
-    )
-    found = configuration(context, config)
-    code = run_until_stopped(lambda stop: _run(found, call, stop))
-    if code:
-        raise typer.Exit(code)
-
-
-def _check(*, dry_run: bool, discard: bool, no_swap: bool, swaps: bool) -> None:
-    if discard and (dry_run or no_swap or swaps):
-        raise typer.BadParameter("--discard stands alone: it only removes what an earlier rebuild left")
-    if no_swap and swaps:
-        raise typer.BadParameter("--no-swap excludes --merge and --accept-difference: nothing is put in place")
-
-
-async def _run(found: Configuration, call: _Call, stop: Stop) -> int:
+async def rebuild_one(found: Configuration, call: Call, stop: Stop) -> int:
+    """Rebuilds until done or stopped; the exit code of `qupersync rebuild`."""
     tally = Tally()
     onlooker = Onlooker(tally, as_json=call.as_json)
     async with workbench(
@@ -121,7 +69,7 @@ async def _run(found: Configuration, call: _Call, stop: Stop) -> int:
             connections=bench.connections,
             tell=onlooker.tell,
             wishes=call.wishes,
-            patience=call.patience,
+            patience=Patience(wait_lock_seconds=call.wait_lock_seconds),
             tally=tally,
         )
         work = asyncio.create_task(_do(rebuild, call, bench, onlooker))
@@ -131,7 +79,7 @@ async def _run(found: Configuration, call: _Call, stop: Stop) -> int:
     return EXIT_INTERRUPTED
 
 
-async def _do(rebuild: Rebuild, call: _Call, bench: Workbench, onlooker: Onlooker) -> int:
+async def _do(rebuild: Rebuild, call: Call, bench: Workbench, onlooker: Onlooker) -> int:
     name, table = bench.pipeline.name, bench.pipeline.target
     if call.discard:
         left = await rebuild.discard()

@@ -1,26 +1,17 @@
-"""What the commands for rebuilds and replays share: options, the target, the stream, and nothing of the source."""
+"""What the commands for rebuilds and replays share: the target, the stream, and nothing of the source."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated
 
-import typer
-
-from qupersync_loader.bootstrap import instance_name, target_engine
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_loader.infrastructure.nats.history import NatsHistory
 from qupersync_loader.infrastructure.postgres.target import PostgresTarget
 from qupersync_loader.settings import LoaderSettings, loader_settings
+from qupersync_loader.stores import target_engine
+from qupersync_shared.runtime.instance import instance_name
 from qupersync_shared.runtime.jetstream import Connection
 from qupersync_shared.runtime.settings import Configuration
-
-PipelineArgument = Annotated[str, typer.Argument(help="The pipeline.")]
-ConnectionsOption = Annotated[
-    int | None,
-    typer.Option("--connections", "-n", min=1, max=64, help="Lanes read at a time [loader.connections]."),
-]
-LinesOption = Annotated[bool, typer.Option("--json", help="One JSON document a line.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

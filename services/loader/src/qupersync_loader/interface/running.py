@@ -6,11 +6,12 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from qupersync_loader.application.loader import Finish
-from qupersync_loader.bootstrap import verification_server, workshop
+from qupersync_loader.application.loader import Finish, Loader
+from qupersync_loader.bootstrap import Answers, answers, probing, workshop
 from qupersync_loader.interface.preflight.at_start import start_looks
 from qupersync_loader.settings import LoaderSettings, loader_settings
 from qupersync_shared.runtime.configuration_file import ConfigurationFile, still_there
+from qupersync_shared.runtime.http import probes_app, serve
 from qupersync_shared.runtime.lifecycle import Stop, end_tasks
 from qupersync_shared.runtime.logs import get_logger
 from qupersync_shared.runtime.quarantine import parked_reason
@@ -29,26 +30,38 @@ async def run_process(file: ConfigurationFile, stop: Stop, *, group: str | None,
 
     settings = loader_settings(file.in_force, group=group, only=only, path=str(file.path))
     _tell_of_start(settings)
-    async with workshop(settings) as loader, verification_server(settings) as digests:
+    async with workshop(settings) as loader, answers(settings) as answering:
 
         async def take(configuration: Configuration) -> None:
             pipelines = chosen(configuration).pipelines
-            await digests.serve(pipelines)
+            await answering.serve(pipelines)
             await loader.change(pipelines, stop)
 
         following = asyncio.create_task(
             file.follow(sections=_SECTIONS, check=chosen, take=take, tell=loader.tell_of_configuration)
         )
         looking = asyncio.create_task(start_looks(settings, loader).run())
+        probed = asyncio.create_task(_serve_probes(settings, loader, answering, stop))
         try:
             with file.heeding_hangups():
                 await loader.run(stop)
         finally:
-            await end_tasks([looking])
+            await end_tasks([looking, probed])
             following.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await following
     return 0
+
+
+async def _serve_probes(settings: LoaderSettings, loader: Loader, answering: Answers, stop: Stop) -> None:
+    """Serves until the stop where the configuration says so; whatever happens to it, the loading goes on."""
+    if settings.probes is None:
+        return
+    try:
+        async with probing(settings, loader, answering.connection) as probes:
+            await serve(probes_app(probes), settings.probes, stop, name="probes")
+    except Exception:  # noqa: BLE001  # a defect here must not end the loading
+        _log.exception("probes_failed")
 
 
 async def run_until_drained(settings: LoaderSettings, stop: Stop) -> int:

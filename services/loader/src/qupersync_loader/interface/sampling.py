@@ -10,7 +10,7 @@ from qupersync_loader.infrastructure.postgres.names import quote, quote_table
 from qupersync_loader.infrastructure.postgres.sql import statement
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.runtime.database import connect, translated
-from qupersync_shared.runtime.sampling import Sample, Sampler
+from qupersync_shared.runtime.sampling import Sample
 from qupersync_shared.runtime.settings import Configuration
 from qupersync_shared.runtime.settings.loading import require_dsn
 from qupersync_shared.runtime.settings.model import split_table
@@ -95,6 +95,3 @@ def _number(text: str | None) -> float | str | None:
     if text is None:
         return None
     return float(text) if math.isfinite(float(text)) else text
-
-
-target_sampler: Final = Sampler(side="target", take=take_sample)

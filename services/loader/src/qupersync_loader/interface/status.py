@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from qupersync_loader.application.ports import PipelineState
-from qupersync_loader.bootstrap import target_engine
 from qupersync_loader.domain.pipeline import TargetPipeline
-from qupersync_loader.infrastructure.postgres.target import PostgresTarget
+from qupersync_loader.infrastructure.postgres.states import states
 from qupersync_loader.settings import loader_settings
+from qupersync_loader.stores import target_engine
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.runtime.logs import describe
 from qupersync_shared.runtime.plugins import StatusPart
@@ -24,18 +24,18 @@ async def loader_status(configuration: Configuration) -> StatusPart:
         settings = loader_settings(configuration)
     except QupersyncError as error:
         return StatusPart(reasons=[f"target: {describe(error)}"])
-    target = PostgresTarget(target_engine(settings, application_name="qupersync-status", connections=2))
+    engine = target_engine(settings, application_name="qupersync-status", connections=2)
     try:
         async with asyncio.timeout(PROBE_SECONDS):
-            states = await target.states(settings.group)
+            found = await states(engine, settings.group)
     except TimeoutError:
         return StatusPart(reasons=[f"target: it did not answer within {PROBE_SECONDS:g} s"])
     except QupersyncError as error:
         return StatusPart(reasons=[f"target: {describe(error)}"])
     finally:
-        await target.close()
+        await engine.dispose()
     now = datetime.now(UTC)
-    fragments = {str(p.name): fragment(p, states.get(p.name, PipelineState()), now) for p in settings.pipelines}
+    fragments = {str(p.name): fragment(p, found.get(p.name, PipelineState()), now) for p in settings.pipelines}
     return StatusPart(pipelines=fragments)
 
 

@@ -1,34 +1,47 @@
 """The typer app: global options, own sub-commands, and those of the installed plugins."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 
-from qupersync_shared.kernel.errors import ConfigurationError
 from qupersync_shared.runtime import logs
-from qupersync_shared.runtime.cli import checking, events, groups, quarantine, sample, showing, starting
-from qupersync_shared.runtime.cli import status as status_command
-from qupersync_shared.runtime.cli.guard import EXIT_OK, EXIT_USAGE, EXIT_WRONG, debugging, guarded
-from qupersync_shared.runtime.cli.invocation import Invocation, configuration, invocation
-from qupersync_shared.runtime.cli.options import PipelinesOption
-from qupersync_shared.runtime.cli.probing import run
-from qupersync_shared.runtime.console import console, print_json, print_plain
+from qupersync_shared.runtime.cli.command_group import bare_app, group_of
+from qupersync_shared.runtime.cli.completion import PROGRAM, answer_shell
+from qupersync_shared.runtime.cli.guard import EXIT_OK, called, debugging, guarded
+from qupersync_shared.runtime.cli.invocation import Invocation
+from qupersync_shared.runtime.cli.options import ConfigOption
+from qupersync_shared.runtime.cli.own_commands import COMMANDS, ORDER
 from qupersync_shared.runtime.logs import describe
-from qupersync_shared.runtime.plugins import BrokenPlugin, CheckRow, Plugin, Plugins, Verdict, discover
+from qupersync_shared.runtime.plugins import BrokenPlugin, Command, Plugin, Plugins, discover
 
-Config = Annotated[
-    Path | None, typer.Option("--config", "-c", help="The configuration [$QUPERSYNC_CONFIG, else ./qupersync.yaml].")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+# Click rewraps a paragraph unless it begins with this.
+EPILOG: Final = """\b
+Exit codes:
+  0    all is well: what was asked for was done
+  1    something is wrong: what was looked at, or what was asked for could not be done
+  2    nothing was done: bad usage, a bad configuration, or somebody must be asked and cannot be
+  130  interrupted by Ctrl-C
+
+\b
+Environment:
+  QUPERSYNC_CONFIG   the configuration file, where --config names none
+  QUPERSYNC_DEBUG    1 shows tracebacks and logs, as --debug does
+  QUPERSYNC_…        any value of the configuration, such as QUPERSYNC_TARGET__DSN
+  NO_COLOR           no colours on a terminal; piped output never has any
+
+`qupersync COMMAND --help` explains a command and shows examples. `qupersync completion --help` says how to have
+commands, options and pipelines completed by the shell.
+"""
 
 
 def main() -> NoReturn:
     """The entry point `qupersync`."""
-    guarded(lambda: build_app(discover())(_debug_first(sys.argv[1:])))
+    answer_shell(lambda: build_app(discover()))
+    guarded(lambda: called(build_app(discover()), _debug_first(sys.argv[1:]), name=PROGRAM))
 
 
 def _debug_first(arguments: list[str]) -> list[str]:
@@ -42,35 +55,45 @@ def _debug_first(arguments: list[str]) -> list[str]:
 
 
 def build_app(plugins: Plugins) -> typer.Typer:
-    """The command with these plugins; one whose sub-commands cannot be added counts as broken."""
-    app = typer.Typer(
-        name="qupersync",
-        help="Keeps PostgreSQL tables equal to Amazon Redshift.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    _add_own(app)
+    """The command with these plugins; one whose sub-commands bear others' names counts as broken."""
+    commands: list[Command] = list(COMMANDS)
     whole: list[Plugin] = []
     broken = list(plugins.broken)
     for plugin in plugins.whole:
         try:
-            plugin.register(app)
+            group_of([*commands, *plugin.commands])
         except Exception as error:  # noqa: BLE001  # one service must not take the command from the others
             broken.append(BrokenPlugin(name=plugin.name, reason=describe(error)))
         else:
             whole.append(plugin)
+            commands += plugin.commands
+    app = bare_app(
+        name=PROGRAM,
+        help="Keeps PostgreSQL tables equal to Amazon Redshift.",
+        epilog=EPILOG,
+        no_args_is_help=True,
+        cls=group_of(in_order(commands)),
+    )
     _add_options(app, replace(plugins, whole=tuple(whole), broken=tuple(broken)))
     return app
+
+
+def all_commands(plugins: Plugins) -> list[Command]:
+    """Every command, own and contributed, in the order in which they are listed."""
+    return in_order([*COMMANDS, *(command for plugin in plugins.whole for command in plugin.commands)])
+
+
+def in_order(commands: Sequence[Command]) -> list[Command]:
+    """As people meet them: the order of `ORDER`, then those that it does not know."""
+    places = {name: place for place, name in enumerate(ORDER)}
+    return sorted(commands, key=lambda command: places.get(command.name, len(places)))
 
 
 def _add_options(app: typer.Typer, plugins: Plugins) -> None:
     @app.callback()
     def options(
         context: typer.Context,
-        config: Config = None,
+        config: ConfigOption = None,
         debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and logs.")] = False,
         version: Annotated[
             bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version)
@@ -83,89 +106,5 @@ def _add_options(app: typer.Typer, plugins: Plugins) -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print_plain(console(), f"qupersync {version('qupersync-shared')}")
+        typer.echo(f"qupersync {version('qupersync-shared')}")
         raise typer.Exit(EXIT_OK)
-
-
-def _add_own(app: typer.Typer) -> None:
-    app.command("init")(_init)
-    app.command("check")(_check)
-    app.command("status")(_status)
-    config = typer.Typer(no_args_is_help=True, help="Look at the configuration.", rich_markup_mode=None)
-    config.command("show")(_show)
-    app.add_typer(config, name="config")
-    quarantine.add_commands(app)
-    events.register(app)
-    groups.register(app)
-    sample.register(app)
-
-
-def _init(
-    path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("qupersync.yaml"),
-    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
-) -> None:
-    """Write a commented configuration to begin with."""
-    starting.write(path, force=force)
-    print_plain(console(), f"wrote {path}: mend it, then run `qupersync check`")
-
-
-def _check(
-    context: typer.Context,
-    names: Annotated[list[str] | None, typer.Argument(metavar="[PIPELINES]...", help="Only these; else all.")] = None,
-    only: PipelinesOption = None,
-    full: Annotated[bool, typer.Option("--full", help="Look at all rows, however long it takes.")] = False,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Look at everything a sync needs, with a cure for what is missing."""
-    try:
-        found = checking.narrowed(configuration(context, config), [*(names or ()), *(only or ())])
-    except ConfigurationError as error:
-        if as_json:
-            row = CheckRow(
-                area="configuration",
-                subject=error.place,
-                verdict=Verdict.FAILED,
-                message=error.message,
-                cure=error.cure,
-            )
-            print_json(checking.as_document([row]))
-            raise typer.Exit(EXIT_USAGE) from None
-        raise
-    rows = run(checking.check(found, invocation(context).plugins, full=full))
-    if as_json:
-        print_json(checking.as_document(rows))
-    else:
-        checking.show(rows)
-    raise typer.Exit(EXIT_OK if checking.passed(rows) else EXIT_WRONG)
-
-
-def _status(
-    context: typer.Context,
-    config: Config = None,
-    as_json: Json = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds, until interrupted.")] = False,
-) -> None:
-    """Show where every pipeline stands, and the reason when something is wrong."""
-    try:
-        found = configuration(context, config)
-    except ConfigurationError as error:
-        if as_json:
-            print_json(status_command.misconfigured(error))
-            raise typer.Exit(EXIT_USAGE) from None
-        raise
-    plugins = invocation(context).plugins
-    if watch:
-        status_command.watch(found, plugins, as_json=as_json)
-        return
-    document = run(status_command.status(found, plugins))
-    if as_json:
-        print_json(document)
-    else:
-        status_command.show(document)
-    raise typer.Exit(EXIT_OK if document["reason"] is None else EXIT_WRONG)
-
-
-def _show(context: typer.Context, config: Config = None, as_json: Json = False) -> None:
-    """Print the configuration as it is in force, with defaults and environment; secrets masked."""
-    showing.show(configuration(context, config), as_json=as_json)

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from qupersync_shared.kernel.errors import ConfigurationError
 from qupersync_shared.runtime.cli.probing import Probe, Probed, ask_all
 from qupersync_shared.runtime.console import console, print_plain
 from qupersync_shared.runtime.plugins import CheckRow, Plugin, Plugins, Verdict
@@ -57,18 +56,6 @@ def _checks_of(plugin: Plugin, board: SchemaBoard) -> Checks:
                 board.close()
 
     return ask
-
-
-def narrowed(configuration: Configuration, names: Sequence[str]) -> Configuration:
-    """The configuration with these pipelines alone, or all without a name; ConfigurationError for an unknown one."""
-    for name in names:
-        if name not in configuration.pipelines:
-            known = ", ".join(sorted(configuration.pipelines)) or "none"
-            raise ConfigurationError(f"there is no pipeline {name!r}", place="pipelines", cure=f"Known: {known}")
-    if not names:
-        return configuration
-    chosen = {name: section for name, section in configuration.pipelines.items() if name in names}
-    return configuration.model_copy(update={"pipelines": chosen})
 
 
 def passed(rows: Sequence[CheckRow]) -> bool:

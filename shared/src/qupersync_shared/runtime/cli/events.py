@@ -1,26 +1,23 @@
 """`qupersync events`: what stands in a pipeline's stream, decoded and printed; nothing durable is touched."""
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Final
 
 import nats.js.errors
-import typer
 from nats.aio.client import Client
 
 from qupersync_shared.contracts.subjects import stream_name
-from qupersync_shared.kernel.errors import ConfigurationError, QupersyncError, StreamUnavailableError
+from qupersync_shared.kernel.errors import QupersyncError, StreamUnavailableError
 from qupersync_shared.kernel.ids import Lane, PipelineName
 from qupersync_shared.runtime.cli.events_shown import document, line, row_lines
-from qupersync_shared.runtime.cli.invocation import configuration
 from qupersync_shared.runtime.console import print_json_line
 from qupersync_shared.runtime.jetstream import connect, translated
-from qupersync_shared.runtime.settings import Configuration, NatsSection
+from qupersync_shared.runtime.settings import NatsSection
 from qupersync_shared.runtime.stream_reading import StreamMessage, reading
 
 _BATCH: Final = 64
@@ -42,59 +39,8 @@ class Wanted:
     follow: bool = False
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the sub-command."""
-    app.command("events")(_events)
-
-
-def _events(
-    context: typer.Context,
-    pipeline: Annotated[str, typer.Argument(help="The pipeline.")],
-    lane: Annotated[list[int] | None, typer.Option("--lane", help="Only this lane; may be repeated.", min=0)] = None,
-    from_sequence: Annotated[int, typer.Option("--from-sequence", help="Begin at this stream sequence.", min=1)] = 1,
-    limit: Annotated[int | None, typer.Option("--limit", help="End after so many events.", min=1)] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for further events, until Ctrl-C.")] = False,
-    rows: Annotated[bool, typer.Option("--rows", help="Print the rows of each event, too.")] = False,
-    headers_only: Annotated[bool, typer.Option("--headers-only", help="Do not fetch the rows.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document a line, with the rows.")] = False,
-) -> None:
-    """Show the events in a pipeline's stream."""
-    found = configuration(context)
-    if rows and headers_only:
-        raise typer.BadParameter("--rows and --headers-only exclude each other")
-    section, wanted = _checked(
-        found,
-        Wanted(
-            pipeline=PipelineName(pipeline),
-            lanes=tuple(Lane(number) for number in dict.fromkeys(lane or ())),
-            from_sequence=from_sequence,
-            limit=limit,
-            headers_only=headers_only or not (rows or as_json),
-            follow=follow,
-        ),
-    )
-    try:
-        asyncio.run(_print(section, wanted, as_json=as_json, rows=rows))
-    except BrokenPipeError:
-        # Whoever read has gone: click would call that an error, and flushing at exit must not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        return
-
-
-def _checked(found: Configuration, wanted: Wanted) -> tuple[NatsSection, Wanted]:
-    if found.nats is None:
-        raise ConfigurationError("nats is missing", place="nats", cure="Write `nats: {servers: [nats://host:4222]}`")
-    if wanted.pipeline not in found.pipelines:
-        known = ", ".join(sorted(found.pipelines)) or "none"
-        raise ConfigurationError(
-            f"there is no pipeline {wanted.pipeline!r}", place="pipelines", cure=f"Known pipelines: {known}"
-        )
-    return found.nats, wanted
-
-
-async def _print(section: NatsSection, wanted: Wanted, *, as_json: bool, rows: bool) -> None:
-    # Not through rich, which ends the process with an error when the reader of a pipe has gone.
+async def print_events(section: NatsSection, wanted: Wanted, *, as_json: bool, rows: bool) -> None:
+    """Writes the events to stdout, one after the other, as they come."""
     async with aclosing(events(section, wanted)) as found:
         async for message in found:
             if as_json:

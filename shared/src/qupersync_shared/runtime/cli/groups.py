@@ -18,7 +18,9 @@ from qupersync_shared.contracts.subjects import NAME, stream_name
 from qupersync_shared.kernel.errors import ConfigurationError, QupersyncError
 from qupersync_shared.kernel.ids import GroupName, Lane, PipelineName
 from qupersync_shared.runtime import bucket
+from qupersync_shared.runtime.cli.confirming import confirm
 from qupersync_shared.runtime.cli.invocation import configuration
+from qupersync_shared.runtime.cli.options import ConfigOption, JsonOption, PipelinesOption, YesOption
 from qupersync_shared.runtime.cli.probing import run
 from qupersync_shared.runtime.console import console, print_json, print_plain, print_table, seconds_shown
 from qupersync_shared.runtime.jetstream import connect, translated
@@ -67,19 +69,9 @@ class Groups:
         return sorted({*(membership.group for membership in self.memberships), *self.heartbeat_seconds})
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the sub-commands."""
-    groups = typer.Typer(no_args_is_help=True, help="Loader groups and their claims.", rich_markup_mode=None)
-    groups.command("list")(_list)
-    groups.command("remove")(_remove)
-    app.add_typer(groups, name="groups")
-
-
-def _list(
-    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False
-) -> None:
+def list_groups(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show every loader group that NATS knows of, pipeline by pipeline."""
-    found = run(_read(_section(configuration(context))))
+    found = run(_read(_section(configuration(context, config))))
     if as_json:
         print_json({"groups": [_plain(found, membership) for membership in found.memberships]})
         return
@@ -95,17 +87,17 @@ def _list(
     )
 
 
-def _remove(
+def remove_group(
     context: typer.Context,
     group: Annotated[str, typer.Argument(help="The loader group.")],
-    pipeline: Annotated[
-        list[str] | None, typer.Option("--pipeline", "-p", help="Only its claim on this pipeline; may be repeated.")
-    ] = None,
+    pipeline: PipelinesOption = None,
     force: Annotated[bool, typer.Option("--force", help="Although a loader of it is running.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: YesOption = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """End the claim of a loader group that is gone: its consumers and its progress are removed, its target stays."""
-    section = _section(configuration(context))
+    section = _section(configuration(context, config))
     name = GroupName(group)
     found = run(_read(section))
     wanted = [m for m in found.memberships if m.group == name and (not pipeline or m.pipeline in pipeline)]
@@ -121,14 +113,13 @@ def _remove(
             cure="Stop it first. With --force it loses its place, and may need a snapshot",
         )
     names = ", ".join(membership.pipeline for membership in wanted)
-    if not yes:
-        typer.confirm(
-            f"Remove loader group {group} from {names}? What its target has not loaded may leave the streams",
-            abort=True,
-        )
+    confirm(f"Remove loader group {group} from {names}? What its target has not loaded may leave the streams", yes=yes)
     leaves = all(membership in wanted for membership in found.memberships if membership.group == name)
     run(_end_claims(section, wanted, found.heartbeat_keys.get(name, ()) if leaves else ()))
-    print_plain(console(), f"removed loader group {group} from {names}")
+    if as_json:
+        print_json({"group": group, "removed_from": [membership.pipeline for membership in wanted]})
+    else:
+        print_plain(console(), f"removed loader group {group} from {names}")
 
 
 def _section(found: Configuration) -> NatsSection:

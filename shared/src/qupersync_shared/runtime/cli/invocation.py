@@ -1,12 +1,18 @@
 """What every sub-command may ask of its invocation."""
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from __future__ import annotations
 
-import typer
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from qupersync_shared.runtime.plugins import Plugins
-from qupersync_shared.runtime.settings import Configuration, load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import typer
+
+    from qupersync_shared.runtime.settings import Configuration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,4 +34,6 @@ def configuration(context: typer.Context, config: Path | None = None) -> Configu
 
     `config` is a sub-command's own `--config`, which outranks the one before it.
     """
+    from qupersync_shared.runtime.settings import load
+
     return load(config or invocation(context).config)

@@ -56,16 +56,19 @@ class NatsFacts:
     places: dict[str, StreamPlaces] = field(default_factory=dict)
 
 
-async def read_nats(section: NatsSection, configuration: Configuration) -> NatsFacts:
-    """The facts; StreamUnavailableError with the reason when they cannot be read."""
-    client = await connect(section, name="qupersync-status", timeout=_CONNECT_SECONDS, once=True)
-    try:
+class NatsLook:
+    """Reads the facts again and again: what has not changed since the last look is not fetched again."""
+
+    def __init__(self) -> None:
+        self._newest: dict[str, tuple[object, dict[int, BatchEnvelope]]] = {}
+
+    async def read(self, client: Client, pipelines: Sequence[str]) -> NatsFacts:
+        """The facts as of now; StreamUnavailableError with the reason when they cannot be read."""
         slots = asyncio.Semaphore(_CONCURRENT_MAX)
-        names = list(configuration.pipelines)
 
         async def stream(name: str) -> StreamFacts | None:
             async with slots:
-                return await _stream(client, PipelineName(name))
+                return await self._stream(client, PipelineName(name))
 
         async def lanes(name: str) -> list[LaneProgress]:
             async with slots:
@@ -76,35 +79,47 @@ async def read_nats(section: NatsSection, configuration: Configuration) -> NatsF
         beats, places, streams, progress = await asyncio.gather(
             bucket.read(client, ["process.>"], timeout=_REQUEST_SECONDS),
             bucket.read(client, ["snapshot.*"], timeout=_REQUEST_SECONDS),
-            asyncio.gather(*(stream(name) for name in names)),
-            asyncio.gather(*(lanes(name) for name in names)),
+            asyncio.gather(*(stream(name) for name in pipelines)),
+            asyncio.gather(*(lanes(name) for name in pipelines)),
         )
+        return NatsFacts(
+            at=at,
+            streams={name: facts for name, facts in zip(pipelines, streams, strict=True) if facts is not None},
+            lanes=dict(zip(pipelines, progress, strict=True)),
+            processes=_processes(beats.values(), at),
+            places={told.pipeline: told for told in _places(places.values())},
+        )
+
+    async def _stream(self, client: Client, pipeline: PipelineName) -> StreamFacts | None:
+        name = stream_name(pipeline)
+        js = client.jetstream(timeout=_REQUEST_SECONDS)
+        with translated(f"look at stream {name}"):
+            try:
+                info: StreamInfo = await js.stream_info(name)
+            except nats.js.errors.NotFoundError:
+                return None
+            state = info.state
+            stamp = (info.created, state.first_seq, state.last_seq, state.messages)
+            known, last = self._newest.get(pipeline, (None, {}))
+            if known != stamp:
+                headers = await _last_headers(client, pipeline) if state.messages else []
+                last = {envelope.lane: envelope for envelope in _envelopes(headers) if envelope.pipeline == pipeline}
+                self._newest[pipeline] = stamp, last
+        return StreamFacts(
+            messages=state.messages,
+            bytes=state.bytes,
+            bytes_max=info.config.max_bytes or -1,
+            last=last,
+        )
+
+
+async def read_nats(section: NatsSection, configuration: Configuration) -> NatsFacts:
+    """The facts; StreamUnavailableError with the reason when they cannot be read."""
+    client = await connect(section, name="qupersync-status", timeout=_CONNECT_SECONDS, once=True)
+    try:
+        return await NatsLook().read(client, list(configuration.pipelines))
     finally:
         await client.close()
-    return NatsFacts(
-        at=at,
-        streams={name: facts for name, facts in zip(names, streams, strict=True) if facts is not None},
-        lanes=dict(zip(names, progress, strict=True)),
-        processes=_processes(beats.values(), at),
-        places={told.pipeline: told for told in _places(places.values())},
-    )
-
-
-async def _stream(client: Client, pipeline: PipelineName) -> StreamFacts | None:
-    name = stream_name(pipeline)
-    js = client.jetstream(timeout=_REQUEST_SECONDS)
-    with translated(f"look at stream {name}"):
-        try:
-            info: StreamInfo = await js.stream_info(name)
-        except nats.js.errors.NotFoundError:
-            return None
-        headers = await _last_headers(client, pipeline) if info.state.messages else []
-    return StreamFacts(
-        messages=info.state.messages,
-        bytes=info.state.bytes,
-        bytes_max=info.config.max_bytes or -1,
-        last={envelope.lane: envelope for envelope in _envelopes(headers) if envelope.pipeline == pipeline},
-    )
 
 
 async def _last_headers(client: Client, pipeline: PipelineName) -> list[dict[str, str]]:

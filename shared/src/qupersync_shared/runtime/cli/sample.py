@@ -6,9 +6,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from qupersync_shared.kernel.errors import ConfigurationError
-from qupersync_shared.runtime.cli.checking import narrowed
 from qupersync_shared.runtime.cli.invocation import configuration, invocation
-from qupersync_shared.runtime.cli.options import ConfigOption, JsonOption
+from qupersync_shared.runtime.cli.narrowing import narrowed
+from qupersync_shared.runtime.cli.options import ConfigOption, JsonOption, PipelineArgument
 from qupersync_shared.runtime.cli.probing import run
 from qupersync_shared.runtime.console import console, print_json, print_plain, print_table
 from qupersync_shared.runtime.plugins import Plugins
@@ -19,29 +19,25 @@ _CELL_MAX: Final = 60
 _SIDES: Final = ("target", "source")  # the first that is installed, unless one is named
 
 
-def register(app: typer.Typer) -> None:
-    """Adds `sample`."""
-
-    @app.command()
-    def sample(
-        context: typer.Context,
-        pipeline: Annotated[str, typer.Argument(help="The pipeline.")],
-        rows: Annotated[int, typer.Option("--rows", "-n", help=f"How many, at most {SAMPLE_ROWS_MAX}.")] = _ROWS,
-        side: Annotated[
-            str | None, typer.Option("--from", help="source or target; else the target, where the loader is installed.")
-        ] = None,
-        config: ConfigOption = None,
-        as_json: JsonOption = False,
-    ) -> None:
-        """Show some rows of a pipeline, spread over the table: the same ones each time while nothing changes."""
-        check_rows(rows)
-        found = narrowed(configuration(context, config), [pipeline])
-        sampler = chosen(invocation(context).plugins, side)
-        taken = run(sampler.take(found, pipeline, rows))
-        if as_json:
-            print_json(as_document(pipeline, sampler.side, taken))
-        else:
-            show(sampler.side, taken)
+def sample(
+    context: typer.Context,
+    pipeline: PipelineArgument,
+    rows: Annotated[int, typer.Option("--rows", "-n", help=f"How many, at most {SAMPLE_ROWS_MAX}.")] = _ROWS,
+    side: Annotated[
+        str | None, typer.Option("--from", help="source or target; else the target, where the loader is installed.")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show some rows of a pipeline, spread over the table: the same ones each time while nothing changes."""
+    check_rows(rows)
+    found = narrowed(configuration(context, config), [pipeline])
+    sampler = chosen(invocation(context).plugins, side)
+    taken = run(sampler.take(found, pipeline, rows))
+    if as_json:
+        print_json(as_document(pipeline, sampler.side, taken))
+    else:
+        show(sampler.side, taken)
 
 
 def check_rows(rows: int) -> None:

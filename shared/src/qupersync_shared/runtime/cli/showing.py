@@ -1,28 +1,40 @@
 """`qupersync config show`: what is in force, without a secret in it."""
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
-import yaml
-from pydantic import SecretStr
+import typer
 
+from qupersync_shared.runtime.cli.invocation import configuration
+from qupersync_shared.runtime.cli.options import ConfigOption, JsonOption
 from qupersync_shared.runtime.console import print_json
 from qupersync_shared.runtime.logs import mask
-from qupersync_shared.runtime.settings import Configuration
 
-_MASK = "***"
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from qupersync_shared.runtime.settings import Configuration
+
+_MASK: Final = "***"
 
 
-def show(configuration: Configuration, *, as_json: bool) -> None:
+def show_configuration(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Print the configuration as it is in force, with defaults and environment; secrets masked."""
+    show(configuration(context, config), as_json=as_json)
+
+
+def show(configuration: "Configuration", *, as_json: bool) -> None:
     """Prints the configuration as YAML that could be loaded again once the secrets are put back, or as JSON."""
     shown = masked(configuration)
     if as_json:
         print_json(shown)
     else:
+        import yaml
+
         sys.stdout.write(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True))
 
 
-def masked(configuration: Configuration) -> dict[str, Any]:
+def masked(configuration: "Configuration") -> dict[str, Any]:
     """The configuration as plain values; passwords masked, also inside DSNs and server addresses."""
     plain = configuration.model_dump(mode="json", by_alias=True, exclude_none=True)
     for section in ("outbox", "target"):

@@ -2,8 +2,20 @@
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from qupersync_shared.kernel.errors import ConfigurationError
+
+
+def init(
+    path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("qupersync.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+) -> None:
+    """Write a commented configuration to begin with."""
+    write(path, force=force)
+    typer.echo(f"wrote {path}: mend it, then run `qupersync check`")
 
 
 def template() -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -19,6 +20,7 @@ from qupersync_shared.runtime.settings import Configuration
 
 SECONDS_MAX: Final = 3.0
 _WATCH_SECONDS: Final = 2.0
+_SUMMARISED: Final = ("source_budget", "maintenance")
 _STYLES: Final = {"live": "green", "stalled": "red", "degraded": "red", "unknown": "magenta"}
 
 
@@ -34,12 +36,23 @@ async def status(configuration: Configuration, plugins: Plugins, *, seconds_max:
 
     asked = [("nats", ask_nats), *((plugin.name, plugin.status) for plugin in plugins.whole)]
     probes = [Probe(name=name, ask=partial(ask, configuration)) for name, ask in asked if ask is not None]
-    results = await ask_all(probes, seconds_max=seconds_max)
     broken = [f"{plugin.name}: its plugin cannot be loaded ({plugin.reason})" for plugin in plugins.broken]
+    return await gathered(pipelines, probes, failures=broken, seconds_max=seconds_max)
+
+
+async def gathered(
+    pipelines: Sequence[str],
+    probes: Sequence[Probe[StatusPart]],
+    *,
+    failures: Sequence[str] = (),
+    seconds_max: float = SECONDS_MAX,
+) -> dict[str, Any]:
+    """The status document from what these probes answer, besides what has failed already."""
+    results = await ask_all(probes, seconds_max=seconds_max)
     return assemble(
         pipelines=pipelines,
         parts=[result.answer for result in results if result.answer is not None],
-        failures=[*broken, *(result.failure for result in results if result.failure is not None)],
+        failures=[*failures, *(result.failure for result in results if result.failure is not None)],
         probes={
             result.name: {
                 "verdict": "ok" if result.failure is None else "unknown",
@@ -95,6 +108,8 @@ def show(document: dict[str, Any], out: Console | None = None) -> None:
     for name, entry in entries.items():
         for notice in entry.get("notices") or []:
             print_plain(out, f"note: {name}: {notice}", "yellow")
+    for section in filter(None, map(document.get, _SUMMARISED)):
+        print_plain(out, section["summary"])
     if document["processes"]:
         print_table(
             out,

@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+from qupersync_extractor.application.appointments import Timetable, spread
 from qupersync_extractor.application.ports import Registry
-from qupersync_extractor.application.serving import Timetable
 from qupersync_extractor.application.troubles import Troubles, reason_of
 from qupersync_extractor.application.verifying.records import SCHEDULE, VerificationCounts, Verifications
 from qupersync_extractor.application.verifying.verify import Outcome, Verify
@@ -61,7 +61,7 @@ class ScheduledVerification:
             if registration is None or registration.state.snapshot_ended_at is None:
                 return LOOK_SECONDS  # nothing to compare before the first snapshot is whole
         else:
-            due = self.timetable.next_after(last.started_at)
+            due = spread(self.timetable, self.pipeline, self.timetable.next_after(last.started_at))
             if last.ended_at is not None and last.error is not None:
                 due = min(due, last.ended_at + AFTER_FAILURE)
             left = (due - self.clock.now()).total_seconds()

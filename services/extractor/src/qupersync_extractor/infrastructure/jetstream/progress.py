@@ -1,6 +1,6 @@
 """The port `Progress` over the bucket `qupersync_progress`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -16,6 +16,7 @@ from qupersync_shared.runtime.logs import get_logger
 HEARTBEAT_KEEP_SECONDS: Final = 3600.0
 # So is what is known of the stream of a pipeline that is gone; the stream itself would tell it again.
 PLACES_KEEP_SECONDS: Final = 7 * 86_400.0
+PIPELINES_NAMED_MAX: Final = 16
 
 Content = TypeVar("Content", bound=BaseModel)
 
@@ -35,6 +36,18 @@ class JetStreamProgress:
     async def lanes(self, pipeline: PipelineName) -> list[LaneProgress]:
         found = await self._read(f"lane.*.{pipeline}.*")
         return sorted(_parsed(found.items(), LaneProgress), key=lambda entry: (entry.group, entry.lane))
+
+    async def lanes_of(self, pipelines: Sequence[PipelineName]) -> list[LaneProgress]:
+        """Every group's lanes of these pipelines: in one request, which names them unless they are many."""
+        named = len(pipelines) <= PIPELINES_NAMED_MAX
+        found = await self._read(*([f"lane.*.{name}.*" for name in pipelines] if named else ["lane.>"]))
+        wanted = frozenset(pipelines)
+        return [lane for lane in _parsed(found.items(), LaneProgress) if lane.pipeline in wanted]
+
+    async def all_lanes(self) -> list[LaneProgress]:
+        """The lanes of all pipelines and groups."""
+        found = await self._read("lane.>")
+        return sorted(_parsed(found.items(), LaneProgress), key=lambda entry: (entry.pipeline, entry.group, entry.lane))
 
     async def beat(self, heartbeat: ProcessHeartbeat) -> None:
         key = process_key(heartbeat.role, heartbeat.instance)
@@ -64,9 +77,9 @@ class JetStreamProgress:
             await ensure_bucket(js, replicas=self._replicas)
             await bucket.write(js, key, value, keep_seconds=keep_seconds)
 
-    async def _read(self, keys: str) -> dict[str, bucket.Entry]:
+    async def _read(self, *keys: str) -> dict[str, bucket.Entry]:
         try:
-            return await bucket.read(await self._connection.client(), [keys])
+            return await bucket.read(await self._connection.client(), keys)
         except bucket.BucketMissingError:
             await ensure_bucket(await self._connection.jetstream(), replicas=self._replicas)
             return {}

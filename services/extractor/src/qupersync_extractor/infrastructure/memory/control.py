@@ -1,14 +1,15 @@
 """What people decide of pipelines, in memory: units of work on copies, checked by version when they commit."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import copy
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from qupersync_extractor.application.actions import Action, ActionKind
 from qupersync_extractor.application.control import LISTING, PipelineControl
 from qupersync_extractor.infrastructure.memory.store import MemoryStore
-from qupersync_shared.kernel.ids import PipelineName
+from qupersync_shared.kernel.ids import PipelineName, uuid7
 from qupersync_shared.runtime.records import Page, Query, StaleVersionError
 from qupersync_shared.runtime.records.listing import select
 
@@ -63,14 +64,31 @@ class MemoryControlWork:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
         self._controls = MemoryControls(store)
+        self._done: list[Action] = []
 
     @property
     def controls(self) -> MemoryControls:
         return self._controls
 
+    async def record(
+        self,
+        action: ActionKind,
+        pipeline: PipelineName,
+        *,
+        by: str,
+        reason: str | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._store.check()
+        at, told = self._store.now(), dict(details or {})
+        self._done.append(
+            Action(id=uuid7(), action=action, by=by, at=at, pipeline=pipeline, reason=reason, details=told)
+        )
+
     async def commit(self) -> None:
         self._store.check()
         self._controls.keep()
+        self._store.actions.update({done.id: done for done in self._done})
         await self._store.ring_request()
 
     async def __aenter__(self) -> Self:

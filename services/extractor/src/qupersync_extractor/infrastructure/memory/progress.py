@@ -1,5 +1,7 @@
 """The bucket `qupersync_progress` in memory."""
 
+from collections.abc import Sequence
+
 from qupersync_shared.contracts.progress import LaneProgress, ProcessHeartbeat, lane_key, process_key
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.kernel.ids import GroupName, Lane, PipelineName
@@ -17,6 +19,14 @@ class MemoryProgress:
         self._raise_trouble()
         found = [entry for entry in self._lanes.values() if entry.pipeline == pipeline]
         return sorted(found, key=lambda entry: (entry.group, entry.lane))
+
+    async def lanes_of(self, pipelines: Sequence[PipelineName]) -> list[LaneProgress]:
+        self._raise_trouble()
+        return [entry for entry in self._lanes.values() if entry.pipeline in pipelines]
+
+    async def all_lanes(self) -> list[LaneProgress]:
+        self._raise_trouble()
+        return sorted(self._lanes.values(), key=lambda entry: (entry.pipeline, entry.group, entry.lane))
 
     async def beat(self, heartbeat: ProcessHeartbeat) -> None:
         self._raise_trouble()

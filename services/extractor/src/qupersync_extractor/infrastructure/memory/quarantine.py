@@ -1,10 +1,12 @@
 """The source quarantine in memory, as people and maintenance see it."""
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from qupersync_extractor.application.quarantine import QuarantinedRow, Resolution, WithheldRow, row_id
 from qupersync_extractor.infrastructure.memory.store import MemoryStore, WithheldState
+from qupersync_shared.contracts.parked import REASONS_MAX, ReasonTold, kind_of_reason
 from qupersync_shared.kernel.ids import PipelineName
 
 
@@ -15,7 +17,13 @@ class MemoryWithheldRows:
         self._store = store
 
     async def page(
-        self, *, pipelines: Sequence[PipelineName], resolved: bool, after: str | None, limit: int
+        self,
+        *,
+        pipelines: Sequence[PipelineName],
+        resolved: bool,
+        after: str | None,
+        limit: int,
+        reason: str | None = None,
     ) -> tuple[list[QuarantinedRow], int]:
         rows = [
             row
@@ -23,8 +31,29 @@ class MemoryWithheldRows:
             if (not pipelines or row.pipeline in pipelines)
             and (resolved or row.resolution is None)
             and (after is None or row.id > after)
+            and (reason is None or kind_of_reason(row.reason) == reason)
         ]
         return rows[:limit], max(0, len(rows) - limit)
+
+    async def reasons(self, pipeline: PipelineName) -> tuple[list[ReasonTold], int]:
+        waiting = [row for row in self._rows() if row.pipeline == pipeline and row.resolution is None]
+        kinds: dict[str, list[QuarantinedRow]] = defaultdict(list)
+        for row in waiting:
+            kinds[kind_of_reason(row.reason)].append(row)
+        told = [
+            ReasonTold(
+                reason=kind,
+                example=min(row.reason for row in rows),
+                count=len(rows),
+                first_seen=min(row.first_seen_at for row in rows),
+                last_seen=max(row.last_seen_at for row in rows),
+            )
+            for kind, rows in kinds.items()
+        ]
+        return sorted(told, key=lambda one: (-one.count, one.reason))[:REASONS_MAX], len(waiting)
+
+    async def counts(self, pipelines: Sequence[PipelineName]) -> dict[PipelineName, int]:
+        return dict(Counter(row.pipeline for row in self._rows() if row.pipeline in pipelines and not row.resolution))
 
     async def keys(self, pipeline: PipelineName) -> frozenset[str]:
         return frozenset(row.key for row in self._rows() if row.pipeline == pipeline and row.resolution is None)

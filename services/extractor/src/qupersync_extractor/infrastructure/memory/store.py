@@ -2,23 +2,29 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from itertools import count
 from typing import Final
 from uuid import UUID
 
+from qupersync_extractor.application.actions import Action
+from qupersync_extractor.application.appointments import LastRun
 from qupersync_extractor.application.control import PipelineControl
 from qupersync_extractor.application.quarantine import Resolution, WithheldRow
 from qupersync_extractor.application.remembering import Facts
 from qupersync_extractor.application.runs import RunRecord
+from qupersync_extractor.application.source_use import ListedRead
 from qupersync_extractor.domain.extraction import Extraction
-from qupersync_extractor.domain.records import OutboxRecord, RelayCursor
+from qupersync_extractor.domain.records import LedgerLine, OutboxRecord, RelayCursor
 from qupersync_extractor.domain.rereads import Reread
+from qupersync_extractor.domain.source_budget import MinuteUse
+from qupersync_extractor.domain.whereabouts import Reached
 from qupersync_shared.kernel.errors import DatabaseUnavailableError
-from qupersync_shared.kernel.ids import FencingToken, Lane, Log, PipelineName, RunId, Sequence
+from qupersync_shared.kernel.ids import FencingToken, GroupName, Lane, Log, PipelineName, RunId, Sequence
 
 NO_TOKEN: Final = FencingToken(0)
 RecordKey = tuple[PipelineName, Lane, Log, Sequence]
@@ -70,6 +76,29 @@ class RememberedRow:
     used_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceReadRow:
+    read: ListedRead
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerPage:
+    line: LedgerLine
+    number: int
+    extracted_at: datetime
+
+
+@dataclass(slots=True, kw_only=True)
+class LedgerRows:
+    """The ledger's three tables. The name of a mark's group is empty for what was published."""
+
+    pages: dict[tuple[PipelineName, Log, Sequence], LedgerPage] = field(default_factory=dict)
+    marks: dict[tuple[PipelineName, Log, str, Sequence], datetime] = field(default_factory=dict)
+    reach: dict[tuple[PipelineName, GroupName], Reached] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+
 @dataclass(slots=True, kw_only=True)
 class WithheldState:
     """What became of a withheld row."""
@@ -96,8 +125,13 @@ class MemoryStore:
     withheld_states: dict[tuple[PipelineName, str], WithheldState] = field(default_factory=dict)
     rereads: dict[UUID, RereadRow] = field(default_factory=dict)
     runs: dict[RunId, RunRecord] = field(default_factory=dict)
+    ledger: LedgerRows = field(default_factory=LedgerRows)
     remembered: dict[tuple[str, str], RememberedRow] = field(default_factory=dict)
     controls: dict[PipelineName, PipelineControl] = field(default_factory=dict)
+    actions: dict[UUID, Action] = field(default_factory=dict)
+    last_runs: dict[PipelineName, LastRun] = field(default_factory=dict)
+    source_reads: dict[UUID, SourceReadRow] = field(default_factory=dict)
+    source_minute: MinuteUse | None = None
     unavailable: str | None = None
     commit_fault: CommitFault | None = None
     _ahead: timedelta = timedelta(0)
@@ -108,6 +142,7 @@ class MemoryStore:
     _written: set[PipelineName] = field(default_factory=set)
     _requests: int = 0
     _seen_requests: int = 0
+    _source_reads_ended: int = 0
 
     def now(self) -> datetime:
         """The database's clock."""
@@ -121,6 +156,11 @@ class MemoryStore:
         """DatabaseUnavailableError while the store is made unavailable."""
         if self.unavailable is not None:
             raise DatabaseUnavailableError(self.unavailable)
+
+    def write_line(self, line: LedgerLine) -> None:
+        """A page's line in the ledger; one that is there already stays."""
+        page = LedgerPage(line=line, number=next(self.ledger.numbers), extracted_at=self.now())
+        self.ledger.pages.setdefault((line.pipeline, line.log, line.sequence), page)
 
     def drop_records(self, *, upto: Sequence) -> None:
         """Forgets records as dropped partitions would."""
@@ -158,6 +198,17 @@ class MemoryStore:
         async with self._committed:
             self._requests += 1
             self._committed.notify_all()
+
+    async def ring_source(self) -> None:
+        """Wakes whoever waits for the source budget."""
+        async with self._committed:
+            self._source_reads_ended += 1
+            self._committed.notify_all()
+
+    async def wait_source(self, seconds: float) -> None:
+        """Returns when a read ends, or after `seconds`."""
+        before = self._source_reads_ended
+        await self._until(lambda: self._source_reads_ended != before, seconds)
 
     async def next_written(self, seconds: float) -> frozenset[PipelineName]:
         """The pipelines that got records since the last call, or none after `seconds`."""

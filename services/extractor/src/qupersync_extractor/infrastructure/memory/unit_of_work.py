@@ -10,7 +10,7 @@ from uuid import UUID
 
 from qupersync_extractor.application.quarantine import Resolution, WithheldRow
 from qupersync_extractor.domain.extraction import Extraction
-from qupersync_extractor.domain.records import OutboxRecord
+from qupersync_extractor.domain.records import LedgerLine, OutboxRecord
 from qupersync_extractor.domain.rereads import Reread
 from qupersync_extractor.infrastructure.memory.quarantine import resolve, unresolved, withhold
 from qupersync_extractor.infrastructure.memory.rereads import WAITING_AT_ONCE, keep, waiting_of
@@ -29,6 +29,7 @@ class MemoryUnitOfWork:
         self._locks: dict[PipelineName, asyncio.Lock] = {}
         self._states: dict[PipelineName, Extraction] = {}
         self._records: dict[RecordKey, OutboxRecord] = {}
+        self._lines: list[LedgerLine] = []
         self._withheld: list[WithheldRow] = []
         self._settled: list[tuple[PipelineName, Mapping[str, Resolution]]] = []
         self._reread: dict[UUID, Reread] = {}
@@ -104,6 +105,10 @@ class MemoryUnitOfWork:
                 raise TerminalError(f"the outbox refuses lane {record.lane}, log {record.log}, {record.sequence}")
             self._records[key] = replace(record, headers=dict(record.headers), occurred_at=self._store.now())
 
+    def stage_line(self, line: LedgerLine) -> None:
+        self._working()
+        self._lines.append(line)
+
     def stage_withheld(self, rows: SequenceOf[WithheldRow]) -> None:
         self._working()
         self._withheld.extend(rows)
@@ -126,6 +131,8 @@ class MemoryUnitOfWork:
         for pipeline, state in self._states.items():
             store.pipelines[pipeline].state = state
         store.outbox.update(self._records)
+        for line in self._lines:
+            store.write_line(line)
         for pipeline, settled in self._settled:
             resolve(store, pipeline, settled)
         withhold(store, self._withheld)
@@ -164,8 +171,10 @@ class _OutboxWriter:
     def __init__(self, work: MemoryUnitOfWork) -> None:
         self._work = work
 
-    async def add(self, records: SequenceOf[OutboxRecord]) -> None:
+    async def add(self, records: SequenceOf[OutboxRecord], line: LedgerLine | None = None) -> None:
         self._work.stage_records(records)
+        if line is not None:
+            self._work.stage_line(line)
 
 
 class _SourceQuarantine:

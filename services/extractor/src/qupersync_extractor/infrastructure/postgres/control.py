@@ -1,11 +1,11 @@
 """What people decide of pipelines, on PostgreSQL. The record stays a plain dataclass: it is mapped from outside."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as SequenceOf
 from contextlib import contextmanager
 from datetime import datetime
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -13,8 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.orm import registry
 from sqlalchemy.orm.exc import StaleDataError
 
+from qupersync_extractor.application.actions import ActionKind
 from qupersync_extractor.application.control import LISTING, PipelineControl
 from qupersync_extractor.infrastructure.postgres import tables
+from qupersync_extractor.infrastructure.postgres.actions import action_recorded
 from qupersync_extractor.infrastructure.postgres.rows import plain
 from qupersync_extractor.infrastructure.postgres.signals import REQUEST_CHANNEL
 from qupersync_shared.kernel.ids import PipelineName
@@ -76,6 +78,19 @@ class PostgresControlWork:
     @property
     def controls(self) -> PostgresControls:
         return self._controls
+
+    async def record(
+        self,
+        action: ActionKind,
+        pipeline: PipelineName,
+        *,
+        by: str,
+        reason: str | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        done = action_recorded(action, by=by, pipeline=pipeline, reason=reason, details=details)
+        with translated():
+            await self._session.execute(done)
 
     async def commit(self) -> None:
         with translated(), _not_stale():

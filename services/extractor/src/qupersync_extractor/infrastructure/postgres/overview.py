@@ -8,13 +8,19 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from qupersync_extractor.application.appointments import LastRun
 from qupersync_extractor.application.control import PipelineControl
 from qupersync_extractor.application.ports import OutboxDepth, Registration
+from qupersync_extractor.application.runs import RunRecord
 from qupersync_extractor.application.verifying.records import Verification
 from qupersync_extractor.domain.records import RelayCursor
 from qupersync_extractor.domain.rereads import RereadCounts
+from qupersync_extractor.domain.whereabouts import Whereabouts
 from qupersync_extractor.infrastructure.postgres import tables
 from qupersync_extractor.infrastructure.postgres.control import controls_of
+from qupersync_extractor.infrastructure.postgres.last_runs import last_runs, requested_runs
+from qupersync_extractor.infrastructure.postgres.ledger import whereabouts_of
+from qupersync_extractor.infrastructure.postgres.newest_runs import newest_runs
 from qupersync_extractor.infrastructure.postgres.outbox import EMPTY, depths
 from qupersync_extractor.infrastructure.postgres.quarantine import withheld_counts
 from qupersync_extractor.infrastructure.postgres.rereads import reread_counts
@@ -36,6 +42,10 @@ class Overview:
     rereads: RereadCounts
     verifications: Sequence[Verification] = ()
     control: PipelineControl | None = None
+    newest_run: RunRecord | None = None
+    last_scheduled: LastRun | None = None
+    run_requested: bool = False
+    whereabouts: Whereabouts | None = None
 
 
 async def overview(engine: AsyncEngine, pipelines: Sequence[PipelineName]) -> dict[PipelineName, Overview]:
@@ -58,6 +68,10 @@ async def overview(engine: AsyncEngine, pipelines: Sequence[PipelineName]) -> di
             )
             registrations = {PipelineName(row.pipeline): registration_of(row) for row in known}
             controls = await controls_of(connection, pipelines)
+            runs = await newest_runs(connection, pipelines)
+            scheduled = await last_runs(connection, pipelines)
+            requested = await requested_runs(connection, pipelines)
+            places = await whereabouts_of(connection, pipelines)
     return {
         name: Overview(
             registration=registration,
@@ -67,6 +81,10 @@ async def overview(engine: AsyncEngine, pipelines: Sequence[PipelineName]) -> di
             rereads=rereads.get(name, RereadCounts()),
             verifications=[one for one in verified if one.pipeline == name],
             control=controls.get(name),
+            newest_run=runs.get(name),
+            last_scheduled=scheduled.get(name),
+            run_requested=name in requested,
+            whereabouts=places.get(name),
         )
         for name, registration in registrations.items()
     }

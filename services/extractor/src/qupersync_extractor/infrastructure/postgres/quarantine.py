@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from qupersync_extractor.application.quarantine import ID_DIGITS, QuarantinedRow, Resolution, WithheldRow
 from qupersync_extractor.infrastructure.postgres import tables
 from qupersync_extractor.infrastructure.postgres.rows import Row, plain
+from qupersync_shared.contracts.parked import REASONS_MAX, VARYING, ReasonTold
 from qupersync_shared.kernel.ids import EventId, PipelineName
 from qupersync_shared.runtime.database import translated
 
@@ -25,6 +26,16 @@ _unresolved: Final = _table.c.resolved_at.is_(None)
 _id: Final = sa.collate(
     _table.c.pipeline + "-" + sa.func.substr(sa.func.encode(_table.c.key_digest, "hex"), 1, ID_DIGITS), "C"
 )
+
+
+def _kind_of(reason: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+    """What `kind_of_reason` makes of it."""
+    for pattern, mark in VARYING:
+        reason = sa.func.regexp_replace(reason, pattern.format(edge=r"\y"), mark, "g")
+    return reason
+
+
+_kind: Final = _kind_of(_table.c.reason)
 
 
 class SourceQuarantine:
@@ -101,7 +112,13 @@ class PostgresWithheldRows:
         self._engine = engine
 
     async def page(
-        self, *, pipelines: SequenceOf[PipelineName], resolved: bool, after: str | None, limit: int
+        self,
+        *,
+        pipelines: SequenceOf[PipelineName],
+        resolved: bool,
+        after: str | None,
+        limit: int,
+        reason: str | None = None,
     ) -> tuple[list[QuarantinedRow], int]:
         chosen: list[sa.ColumnElement[bool]] = []
         if pipelines:
@@ -110,6 +127,8 @@ class PostgresWithheldRows:
             chosen.append(_unresolved)
         if after is not None:
             chosen.append(_id > after)
+        if reason is not None:
+            chosen.append(_kind == reason)
         query = sa.select(_table, _id.label("row_id")).where(*chosen).order_by(_id).limit(limit)
         with translated():
             async with self._engine.connect() as connection:
@@ -118,6 +137,32 @@ class PostgresWithheldRows:
                     await connection.execute(sa.select(sa.func.count()).select_from(_table).where(*chosen))
                 ).scalar_one()
         return [_row_of(row) for row in rows], max(0, total - len(rows))
+
+    async def reasons(self, pipeline: PipelineName) -> tuple[list[ReasonTold], int]:
+        count = sa.func.count()
+        query = (
+            sa.select(
+                _kind.label("reason"),
+                sa.func.min(_table.c.reason).label("example"),
+                count.label("count"),
+                sa.func.min(_table.c.first_seen_at).label("first_seen"),
+                sa.func.max(_table.c.last_seen_at).label("last_seen"),
+                sa.func.sum(count).over().label("total"),
+            )
+            .where(_table.c.pipeline == pipeline, _unresolved)
+            .group_by(sa.literal_column("1"))
+            .order_by(count.desc(), sa.literal_column("1"))
+            .limit(REASONS_MAX)
+        )
+        with translated():
+            async with self._engine.connect() as connection:
+                rows = (await connection.execute(query)).mappings().all()
+        return [ReasonTold.model_validate(dict(row)) for row in rows], int(rows[0]["total"]) if rows else 0
+
+    async def counts(self, pipelines: SequenceOf[PipelineName]) -> dict[PipelineName, int]:
+        with translated():
+            async with self._engine.connect() as connection:
+                return await withheld_counts(connection, pipelines)
 
     async def keys(self, pipeline: PipelineName) -> frozenset[str]:
         query = sa.select(_table.c.key).where(_table.c.pipeline == pipeline, _unresolved).limit(KEYS_MAX)

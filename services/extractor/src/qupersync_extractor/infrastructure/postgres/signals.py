@@ -15,7 +15,8 @@ from qupersync_shared.runtime.database import DATABASE_ERRORS, connect
 
 OUTBOX_CHANNEL: Final = "qupersync_outbox"
 REQUEST_CHANNEL: Final = "qupersync_request"
-_CHANNELS: Final = (OUTBOX_CHANNEL, REQUEST_CHANNEL)
+SOURCE_CHANNEL: Final = "qupersync_source"
+_CHANNELS: Final = (OUTBOX_CHANNEL, REQUEST_CHANNEL, SOURCE_CHANNEL)
 
 # A commit may fall between a caller's read, which found nothing, and its wait. So a wait that begins this soon after a
 # wake-up ends when this time is over.

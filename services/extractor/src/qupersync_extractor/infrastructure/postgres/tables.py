@@ -160,9 +160,12 @@ run: Final = sa.Table(
     sa.Column("log", sa.BigInteger),
     sa.Column("first_sequence", sa.BigInteger),
     sa.Column("last_sequence", sa.BigInteger),
+    sa.Column("attempts", sa.BigInteger, nullable=False, server_default=sa.text("1")),
 )
 sa.Index("run_started_at_idx", run.c.started_at.desc(), run.c.id.desc())
 sa.Index("run_pipeline_idx", run.c.pipeline, run.c.started_at.desc(), run.c.id.desc())
+sa.Index("run_failed_idx", run.c.started_at.desc(), run.c.id.desc(), postgresql_where=run.c.error.is_not(None))
+sa.Index("run_running_idx", run.c.pipeline, postgresql_where=run.c.ended_at.is_(None))
 
 pipeline_control: Final = sa.Table(
     "pipeline_control",
@@ -214,6 +217,7 @@ sa.Index(
 ledger_page: Final = sa.Table(
     "ledger_page",
     metadata,
+    sa.Column("number", sa.BigInteger, sa.Identity(always=True), nullable=False),
     sa.Column("pipeline", sa.Text, primary_key=True),
     sa.Column("log", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -221,7 +225,17 @@ ledger_page: Final = sa.Table(
     sa.Column("mode", sa.Text, nullable=False),
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("bytes", sa.BigInteger, nullable=False),
-    sa.Column("extracted_at", _moment, nullable=False, server_default=_now, index=True),
+    sa.Column("extracted_at", _moment, nullable=False, server_default=_now),
+)
+sa.Index("ledger_page_extracted_at_idx", ledger_page.c.extracted_at, ledger_page.c.number)
+sa.Index("ledger_page_pipeline_idx", ledger_page.c.pipeline, ledger_page.c.extracted_at, ledger_page.c.number)
+sa.Index("ledger_page_mode_idx", ledger_page.c.mode, ledger_page.c.extracted_at, ledger_page.c.number)
+sa.Index(
+    "ledger_page_run_idx",
+    ledger_page.c.run_id,
+    ledger_page.c.extracted_at,
+    ledger_page.c.number,
+    postgresql_where=ledger_page.c.run_id.is_not(None),
 )
 
 ledger_mark: Final = sa.Table(
@@ -233,6 +247,16 @@ ledger_mark: Final = sa.Table(
     sa.Column("loader_group", sa.Text, primary_key=True, server_default=""),
     sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("reached_at", _moment, nullable=False, server_default=_now, index=True),
+)
+
+ledger_reach: Final = sa.Table(
+    "ledger_reach",
+    metadata,
+    sa.Column("pipeline", sa.Text, primary_key=True),
+    sa.Column("loader_group", sa.Text, primary_key=True),
+    sa.Column("log", sa.BigInteger, nullable=False),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
+    sa.Column("reached_at", _moment, nullable=False),
 )
 
 action: Final = sa.Table(
@@ -266,6 +290,8 @@ source_use: Final = sa.Table(
     sa.Column("minute", _moment, primary_key=True),
     sa.Column("rows", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("carried_rows", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("carried_bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),
 )
 
 source_read: Final = sa.Table(
@@ -277,5 +303,16 @@ source_read: Final = sa.Table(
     sa.Column("asked_at", _moment, nullable=False, server_default=_now),
     sa.Column("began_at", _moment),
     sa.Column("expires_at", _moment, nullable=False),
+    sa.Column("expected_rows", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("expected_bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),
 )
 sa.Index("source_read_asked_at_idx", source_read.c.asked_at, source_read.c.id)
+
+last_run: Final = sa.Table(
+    "last_run",
+    metadata,
+    sa.Column("pipeline", sa.Text, primary_key=True),
+    sa.Column("covers", _moment, nullable=False),
+    sa.Column("ended_at", _moment, nullable=False),
+    sa.Column("definition", sa.Text, nullable=False),
+)

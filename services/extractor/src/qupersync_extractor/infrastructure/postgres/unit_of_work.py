@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from collections.abc import Sequence as SequenceOf
+from dataclasses import asdict
 from types import TracebackType
 from typing import Final, Self
 
@@ -10,18 +11,20 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from qupersync_extractor.domain.extraction import Extraction
-from qupersync_extractor.domain.records import OutboxRecord
+from qupersync_extractor.domain.records import LedgerLine, OutboxRecord
 from qupersync_extractor.infrastructure.postgres import tables
 from qupersync_extractor.infrastructure.postgres.partitions import OutboxPartitions
 from qupersync_extractor.infrastructure.postgres.quarantine import SourceQuarantine
 from qupersync_extractor.infrastructure.postgres.rereads import RereadQueue
 from qupersync_extractor.infrastructure.postgres.rows import STATE, extraction_of, extraction_values, record_values
 from qupersync_extractor.infrastructure.postgres.signals import OUTBOX_CHANNEL
+from qupersync_extractor.infrastructure.postgres.sql import statement
 from qupersync_shared.kernel.errors import DatabaseUnavailableError, LeaseLostError, QupersyncError
 from qupersync_shared.kernel.ids import FencingToken, PipelineName
 from qupersync_shared.runtime.database import DATABASE_ERRORS, sqlstate, translate, translated
 
 _NOTIFY: Final = sa.text("SELECT pg_notify(:channel, :payload)")
+_LINE: Final = statement("ledger_line")
 _CHECK_VIOLATION: Final = "23514"
 
 
@@ -144,7 +147,7 @@ class _OutboxWriter:
     def __init__(self, work: PostgresUnitOfWork) -> None:
         self._work = work
 
-    async def add(self, records: SequenceOf[OutboxRecord]) -> None:
+    async def add(self, records: SequenceOf[OutboxRecord], line: LedgerLine | None = None) -> None:
         if not records:
             return
         with self._work.working() as connection:
@@ -152,7 +155,11 @@ class _OutboxWriter:
                 await connection.execute(sa.insert(tables.outbox), [record_values(record) for record in records])
             except DATABASE_ERRORS as error:
                 raise self._without_partition(error) or error from error
-            await connection.execute(_NOTIFY, {"channel": OUTBOX_CHANNEL, "payload": records[0].pipeline})
+            told = {"channel": OUTBOX_CHANNEL, "payload": records[0].pipeline}
+            if line is None:
+                await connection.execute(_NOTIFY, told)
+            else:
+                await connection.execute(_LINE, told | asdict(line))
 
     def _without_partition(self, error: BaseException) -> QupersyncError | None:
         if sqlstate(error) != _CHECK_VIOLATION or "no partition of relation" not in str(error):

@@ -1,53 +1,29 @@
 """What a preflight and a sample ask of a DuckDB file."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
 
-from qupersync_extractor.application.probing import CursorLook, KeyLook, Layout, NullLook
+from qupersync_extractor.application.probing import Layout
 from qupersync_extractor.domain.pipeline import Relation
 from qupersync_extractor.infrastructure.sources.duckdb import DuckDbSource
 from qupersync_extractor.infrastructure.sources.duckdb_types import DuckDbDialect, to_batch
+from qupersync_extractor.infrastructure.sources.numbered_looks import NumberedLooks
 from qupersync_extractor.infrastructure.sources.paging_sql import Sql
-from qupersync_extractor.infrastructure.sources.probing_sql import (
-    cursor_look_statement,
-    key_look_statement,
-    null_look_statement,
-    sample_statement,
-)
-from qupersync_shared.contracts.schema import Column, RowSchema
+from qupersync_extractor.infrastructure.sources.probing_sql import sample_statement
+from qupersync_shared.contracts.schema import RowSchema
 from qupersync_shared.contracts.types import Kind, LogicalType
 
 _T = TypeVar("_T")
 
-_DIALECT: Final = DuckDbDialect()
 
-
-class DuckDbProbe(DuckDbSource):
+class DuckDbProbe(NumberedLooks, DuckDbSource):
     """The port `SourceProbe`: the source itself, with further questions."""
 
-    async def look_at_key(self, relation: Relation, key: Sequence[Column], rows_max: int | None) -> KeyLook:
-        statement = key_look_statement(relation, key, _DIALECT, rows_max)
-        rows, doubled = await self._numbers(statement, relation)
-        return KeyLook(rows=rows, doubled=doubled, complete=rows_max is None or rows < rows_max)
-
-    async def look_for_nulls(self, relation: Relation, columns: Sequence[str], rows_max: int | None) -> NullLook:
-        rows, *nulls = await self._numbers(null_look_statement(relation, columns, rows_max), relation)
-        return NullLook(
-            rows=rows,
-            nulls=dict(zip(columns, nulls, strict=True)),
-            complete=rows_max is None or rows < rows_max,
-        )
-
-    async def look_at_cursor(
-        self, relation: Relation, cursor: Column, rows_max: int | None, *, crowd: int
-    ) -> CursorLook:
-        statement = cursor_look_statement(relation, cursor, _DIALECT, rows_max, crowd=crowd)
-        rows, largest, crowded = await self._numbers(statement, relation)
-        return CursorLook(rows=rows, largest=largest, crowded=crowded, complete=rows_max is None or rows < rows_max)
+    dialect = DuckDbDialect()
 
     async def layout(self, relation: Relation) -> Layout | None:  # noqa: ARG002  # the port's signature
         return None
@@ -56,7 +32,7 @@ class DuckDbProbe(DuckDbSource):
         return f"DuckDB {duckdb.__version__}"
 
     async def sample_keys(self, relation: Relation, key: RowSchema, limit: int) -> pa.RecordBatch:
-        statement = sample_statement(relation, key, _DIALECT, hashed_text, limit)
+        statement = sample_statement(relation, key, self.dialect, hashed_text, limit)
         table = await self._fetch(statement, str(relation))
         return to_batch(table, key)
 

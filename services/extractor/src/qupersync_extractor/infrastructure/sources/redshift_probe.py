@@ -1,25 +1,20 @@
 """What a preflight and a sample ask of Redshift."""
 
 import re
-from collections.abc import Sequence
 from importlib.resources import files
 from typing import Final
 
 import pyarrow as pa
 
-from qupersync_extractor.application.probing import CursorLook, KeyLook, Layout, NullLook
+from qupersync_extractor.application.probing import Layout
 from qupersync_extractor.domain.pipeline import Relation, SourceTable
+from qupersync_extractor.infrastructure.sources.numbered_looks import NumberedLooks
 from qupersync_extractor.infrastructure.sources.paging_sql import Sql
-from qupersync_extractor.infrastructure.sources.probing_sql import (
-    cursor_look_statement,
-    key_look_statement,
-    null_look_statement,
-    sample_statement,
-)
+from qupersync_extractor.infrastructure.sources.probing_sql import sample_statement
 from qupersync_extractor.infrastructure.sources.redshift import RedshiftSource
 from qupersync_extractor.infrastructure.sources.redshift_connection import Session
 from qupersync_extractor.infrastructure.sources.redshift_sql import RedshiftDialect
-from qupersync_shared.contracts.schema import Column, RowSchema
+from qupersync_shared.contracts.schema import RowSchema
 from qupersync_shared.contracts.types import Kind, LogicalType
 
 _LAYOUT: Final = "\n".join(
@@ -33,28 +28,10 @@ _OTHER_BYTES: Final = 16  # what numbers, moments and truth values need at most
 _LONG: Final = {"super": _SUPER_BYTES, "geometry": 1 << 20, "geography": 1 << 20}
 
 
-class RedshiftProbe(RedshiftSource):
+class RedshiftProbe(NumberedLooks, RedshiftSource):
     """The port `SourceProbe`: the source itself, with further questions."""
 
-    async def look_at_key(self, relation: Relation, key: Sequence[Column], rows_max: int | None) -> KeyLook:
-        statement = key_look_statement(relation, key, RedshiftDialect(), rows_max)
-        rows, doubled = await self._numbers(statement, relation)
-        return KeyLook(rows=rows, doubled=doubled, complete=rows_max is None or rows < rows_max)
-
-    async def look_for_nulls(self, relation: Relation, columns: Sequence[str], rows_max: int | None) -> NullLook:
-        rows, *nulls = await self._numbers(null_look_statement(relation, columns, rows_max), relation)
-        return NullLook(
-            rows=rows,
-            nulls=dict(zip(columns, nulls, strict=True)),
-            complete=rows_max is None or rows < rows_max,
-        )
-
-    async def look_at_cursor(
-        self, relation: Relation, cursor: Column, rows_max: int | None, *, crowd: int
-    ) -> CursorLook:
-        statement = cursor_look_statement(relation, cursor, RedshiftDialect(), rows_max, crowd=crowd)
-        rows, largest, crowded = await self._numbers(statement, relation)
-        return CursorLook(rows=rows, largest=largest, crowded=crowded, complete=rows_max is None or rows < rows_max)
+    dialect = RedshiftDialect()
 
     async def layout(self, relation: Relation) -> Layout | None:
         if not isinstance(relation, SourceTable):

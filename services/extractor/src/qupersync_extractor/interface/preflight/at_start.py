@@ -1,8 +1,10 @@
 """What an extractor looks at when it starts: each pipeline at its source, within narrow bounds."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 
+from qupersync_extractor.application.guarding import SourceGuard
 from qupersync_extractor.application.troubles import Troubles
 from qupersync_extractor.domain.pipeline import Pipeline, SourceEntity
 from qupersync_extractor.infrastructure.sources import build_probe, build_source
@@ -16,9 +18,18 @@ _PART = "preflight"
 
 
 def start_looks(
-    configuration: Configuration, troubles: Troubles, running: Callable[[], Mapping[str, Pipeline]]
+    configuration: Configuration,
+    troubles: Troubles,
+    running: Callable[[], Mapping[str, Pipeline]],
+    guard: SourceGuard | None = None,
 ) -> StartLooks[Pipeline]:
-    """Looks at the pipelines that run, and shows what it finds among the process's troubles and notices."""
+    """Looks at the pipelines that run, and shows what it finds among the process's troubles and notices.
+
+    In maintenance nothing new is looked at; a look at one pipeline is a read of the source budget.
+    """
+
+    def open_ones() -> Mapping[str, Pipeline]:
+        return {} if guard is not None and guard.closed else running()
 
     def tell(pipeline: str, *, failure: str | None, notices: Sequence[str]) -> None:
         if failure is None:
@@ -27,11 +38,11 @@ def start_looks(
             troubles.set(pipeline, _PART, failure)
         troubles.note(pipeline, notices)
 
-    return StartLooks(pipelines=running, look=partial(look_at_sources, configuration), tell=tell)
+    return StartLooks(pipelines=open_ones, look=partial(look_at_sources, configuration, guard), tell=tell)
 
 
 async def look_at_sources(
-    configuration: Configuration, pipelines: Sequence[Pipeline]
+    configuration: Configuration, guard: SourceGuard | None, pipelines: Sequence[Pipeline]
 ) -> AsyncGenerator[tuple[str, list[CheckRow]], None]:
     """The rows of each pipeline in turn, over connections of their own, closed at the end."""
     section = configuration.source
@@ -43,9 +54,11 @@ async def look_at_sources(
     limit = configuration.extractor.event_bytes_max
     try:
         for pipeline in pipelines:
-            look = await described(pipeline, source, probe, AT_START, board)
-            found = [look] if isinstance(look, CheckRow) else await pipeline_rows(look, event_bytes_max=limit)
-            yield pipeline.name, [*await view_rows(pipeline, source, AT_START), *found]
+            async with nullcontext() if guard is None else guard.looking(pipeline.name):
+                look = await described(pipeline, source, probe, AT_START, board)
+                found = [look] if isinstance(look, CheckRow) else await pipeline_rows(look, event_bytes_max=limit)
+                views = await view_rows(pipeline, source, AT_START)
+            yield pipeline.name, [*views, *found]
     finally:
         await probe.close()
         if source is not probe:

@@ -10,6 +10,7 @@ from qupersync_extractor.domain.pipeline import Pipeline
 from qupersync_extractor.infrastructure.sources import build_probe, build_source
 from qupersync_extractor.interface.preflight.outbox import outbox_rows
 from qupersync_extractor.interface.preflight.pipelines import described, pipeline_rows, score_rows, view_rows
+from qupersync_extractor.interface.schedules import schedule_rows
 from qupersync_extractor.settings import extractor_settings
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.runtime.jetstream import connect
@@ -31,7 +32,7 @@ async def extractor_checks(preflight: Preflight) -> list[CheckRow]:
     except QupersyncError as error:
         return [of_error("configuration", "extractor", error)]
     rows, of_source = await asyncio.gather(outbox_rows(settings), _source(preflight, settings.pipelines))
-    return rows + of_source
+    return schedule_rows(configuration, settings.pipelines) + rows + of_source
 
 
 async def _source(preflight: Preflight, pipelines: Sequence[Pipeline]) -> list[CheckRow]:

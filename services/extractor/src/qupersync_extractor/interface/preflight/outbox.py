@@ -2,11 +2,11 @@
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from qupersync_extractor.bootstrap import Stores, stores
 from qupersync_extractor.domain.pipeline import Pipeline
 from qupersync_extractor.infrastructure.postgres.schema import pending_revisions
 from qupersync_extractor.infrastructure.postgres.sql import statement
 from qupersync_extractor.settings import ExtractorSettings
+from qupersync_extractor.stores import Stores, stores
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.runtime.database import translated
 from qupersync_shared.runtime.plugins import CheckRow

@@ -71,8 +71,8 @@ class ParkedContent:
     async def named_rows(self, ids: Sequence[int]) -> list[RefusedRow]:
         return [RefusedRow(**row) for row in await self._fetch("named_rows", ids=list(ids))]
 
-    async def discard_rows(self, ids: Sequence[int]) -> list[int]:
-        return [row["id"] for row in await self._fetch("discard_rows", ids=list(ids))]
+    async def discard_rows(self, ids: Sequence[int], *, by: str) -> list[int]:
+        return [row["id"] for row in await self._fetch("discard_rows", ids=list(ids), by=by)]
 
     async def letters(
         self, *, pipelines: Sequence[str], resolved: bool, after: int, limit: int
@@ -89,8 +89,8 @@ class ParkedContent:
         (row,) = await self._fetch("letter_payload", id=id_)
         return bytes(row["payload"])
 
-    async def discard_letters(self, ids: Sequence[int]) -> list[int]:
-        return [row["id"] for row in await self._fetch("discard_letters", ids=list(ids))]
+    async def discard_letters(self, ids: Sequence[int], *, by: str) -> list[int]:
+        return [row["id"] for row in await self._fetch("discard_letters", ids=list(ids), by=by)]
 
     async def _page(
         self, rows: str, count: str, pipelines: Sequence[str], resolved: bool, after: int, limit: int

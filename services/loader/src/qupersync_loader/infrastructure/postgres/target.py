@@ -2,21 +2,20 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from qupersync_loader.application.ports import DueReread, Parked, PipelineState
+from qupersync_loader.application.ports import DueReread, PipelineState
 from qupersync_loader.domain.filled import Place
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_loader.infrastructure.postgres.knowledge import Knowledge
-from qupersync_loader.infrastructure.postgres.sql import statement
 from qupersync_loader.infrastructure.postgres.staging import StagingTables
+from qupersync_loader.infrastructure.postgres.states import states
 from qupersync_loader.infrastructure.postgres.target_table import TargetTable
 from qupersync_loader.infrastructure.postgres.upkeep import due_rereads, saw_asked, tidy
 from qupersync_loader.infrastructure.postgres.work import PostgresWork
-from qupersync_shared.contracts.progress import LaneProgress
 from qupersync_shared.contracts.schema import RowSchema
 from qupersync_shared.kernel.errors import DatabaseUnavailableError
 from qupersync_shared.kernel.ids import GroupName, Lane, PipelineName
@@ -107,11 +106,7 @@ class PostgresTarget:
                 yield PostgresSession(connection, pipeline, self._knowledge)
 
     async def states(self, group: GroupName) -> Mapping[PipelineName, PipelineState]:
-        with translated():
-            async with self._engine.connect() as connection:
-                lanes = (await connection.execute(text(statement("states")), {"group_name": group})).mappings().all()
-                parked = (await connection.execute(text(statement("parked")), {"group_name": group})).mappings().all()
-        return states_of(group, lanes, parked)
+        return await states(self._engine, group)
 
     async def due_rereads(self, pipelines: Sequence[TargetPipeline]) -> Sequence[DueReread]:
         with translated():
@@ -135,40 +130,4 @@ class PostgresTarget:
 def _not_migrated() -> DatabaseUnavailableError:
     return DatabaseUnavailableError(
         "the target database has none of the loader's tables", cure="Run `qupersync-loader migrate`"
-    )
-
-
-def states_of(group: GroupName, lanes: Any, parked: Any) -> dict[PipelineName, PipelineState]:
-    """The rows of `states.sql` and `parked.sql`, pipeline by pipeline."""
-    waiting: dict[str, dict[int, Parked]] = {}
-    for row in parked:
-        of_lane = Parked(quarantined=int(row["quarantined"]), dead_letters=int(row["dead_letters"]))
-        waiting.setdefault(row["pipeline"], {})[row["lane"]] = of_lane
-    found: dict[PipelineName, PipelineState] = {}
-    for row in lanes:
-        name = PipelineName(row["pipeline"])
-        known = found.get(name)
-        watermarks = dict(known.watermarks) if known is not None else {}
-        of_pipeline = waiting.get(name, {})
-        if row["lane"] is not None:
-            watermarks[Lane(row["lane"])] = _progress(group, row, of_pipeline.get(row["lane"], Parked()))
-        found[name] = PipelineState(
-            log=row["pipeline_log"],
-            lanes=row["pipeline_lanes"],
-            watermarks=watermarks,
-            parked=Parked(
-                quarantined=sum(each.quarantined for each in of_pipeline.values()),
-                dead_letters=sum(each.dead_letters for each in of_pipeline.values()),
-            ),
-        )
-    return found
-
-
-def _progress(group: GroupName, row: Any, parked: Parked) -> LaneProgress:
-    same = ("pipeline", "lane", "lanes", "log", "sequence", "event_id", "building", "snapshot_whole", "honest_time")
-    return LaneProgress(
-        group=group,
-        quarantined=parked.quarantined,
-        dead_letters=parked.dead_letters,
-        **{name: row[name] for name in (*same, "applied_at", "altered")},
     )

@@ -47,6 +47,16 @@ class _Found:
     nondeterministic: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """The columns that are there, what is to be remembered of them, and the clauses of an ALTER TABLE."""
+
+    columns: dict[str, _Found]
+    filled: FilledColumns
+    vacant: list[str]
+    changes: list[str]
+
+
 def lock_name(pipeline: TargetPipeline) -> str:
     """What is locked, by its hash, while the target table is made to fit, or exchanged."""
     return f"qupersync target {pipeline.target}"
@@ -134,42 +144,44 @@ class TargetTable:
 
     async def _alter(self, oid: int, schema: RowSchema, at: Place) -> frozenset[str]:
         """The names of the columns that the table had."""
-        columns = {row["name"]: _Found(**dict(row)) for row in await self._driver.fetch(statement("columns"), oid)}
-        known = await self._remembered()
-        filled = known.fitting(schema.names, at=at, present=_fillable(columns))
-        await self._check_key(oid, schema, columns, filled)
-        foreign = SLOT not in columns and await self._driver.fetchval(f"SELECT EXISTS (SELECT FROM {self._name})")  # noqa: S608  # quoted
+        wanted = await self._wanted(oid, schema, at)
+        foreign = SLOT not in wanted.columns and await self._driver.fetchval(
+            f"SELECT EXISTS (SELECT FROM {self._name})"  # noqa: S608  # quoted
+        )
         if foreign and self._pipeline.adopt is None:
             raise SchemaRefusedError(
                 f"{self._pipeline.target} already has rows that qupersync did not write",
                 cure="Write `adopt: keep` (they stay) or `adopt: replace` (snapshots remove what the source lacks), "
                 "or empty the table",
             )
+        await self._remember(wanted.filled)
+        if wanted.changes:
+            await self._keep_vacant(wanted.vacant)
+            await self._execute(f"ALTER TABLE {self._name} {', '.join(wanted.changes)}")
+            _log.info("target_table_changed", pipeline=self._pipeline.name, changes=wanted.changes)
+        if foreign and self._pipeline.adopt is Adopt.REPLACE:
+            await compute_slots(self._driver, self._pipeline, schema)
+        return frozenset(wanted.columns)
+
+    async def would_change(self, oid: int, schema: RowSchema) -> list[str]:
+        """The clauses of the ALTER TABLE that `fit` would run now; SchemaRefusedError where it refuses the columns.
+
+        Changes nothing, and says nothing of rows that were there before.
+        """
+        return (await self._wanted(oid, schema, AFTER_ALL)).changes
+
+    async def _wanted(self, oid: int, schema: RowSchema, at: Place) -> _Wanted:
+        """What makes the table fit; SchemaRefusedError where nothing can or may. Changes nothing."""
+        columns = {row["name"]: _Found(**dict(row)) for row in await self._driver.fetch(statement("columns"), oid)}
+        known = await self._remembered()
+        filled = known.fitting(schema.names, at=at, present=_fillable(columns))
+        await self._check_key(oid, schema, columns, filled)
         self._check_emptied(columns, known, filled)
         vacant = await self._vacant(schema, columns, known)
         changes = self._changes(schema, columns, vacant)
         if changes:
             self._allow(changes)
-        await self._remember(filled)
-        if changes:
-            await self._keep_vacant(vacant)
-            await self._execute(f"ALTER TABLE {self._name} {', '.join(changes)}")
-            _log.info("target_table_changed", pipeline=self._pipeline.name, changes=changes)
-        if foreign and self._pipeline.adopt is Adopt.REPLACE:
-            await compute_slots(self._driver, self._pipeline, schema)
-        return frozenset(columns)
-
-    async def would_change(self, oid: int, schema: RowSchema) -> list[str]:
-        """The clauses of the ALTER TABLE that `fit` would run now; SchemaRefusedError as it would. Changes nothing."""
-        columns = {row["name"]: _Found(**dict(row)) for row in await self._driver.fetch(statement("columns"), oid)}
-        known = await self._remembered()
-        filled = known.fitting(schema.names, at=AFTER_ALL, present=_fillable(columns))
-        await self._check_key(oid, schema, columns, filled)
-        self._check_emptied(columns, known, filled)
-        changes = self._changes(schema, columns, await self._vacant(schema, columns, known))
-        if changes:
-            self._allow(changes)
-        return changes
+        return _Wanted(columns=columns, filled=filled, vacant=vacant, changes=changes)
 
     async def _check_key(self, oid: int, schema: RowSchema, columns: dict[str, _Found], filled: FilledColumns) -> None:
         missing = [name for name in schema.key if name not in columns]

@@ -5,10 +5,10 @@ from dataclasses import replace
 from functools import partial
 
 from qupersync_loader.application.loader import Loader
-from qupersync_loader.bootstrap import target_engine
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_loader.interface.preflight.checks import database_rows, pipelines_rows
 from qupersync_loader.settings import LoaderSettings
+from qupersync_loader.stores import target_engine
 from qupersync_shared.runtime.plugins import CheckRow, Verdict
 from qupersync_shared.runtime.preflight import SchemaBoard
 from qupersync_shared.runtime.preflight.at_start import StartLooks

@@ -5,12 +5,12 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from qupersync_loader.bootstrap import target_engine
 from qupersync_loader.infrastructure.postgres.schema import pending_revisions
 from qupersync_loader.infrastructure.postgres.sql import statement
 from qupersync_loader.interface.preflight.schemas import schema_of
 from qupersync_loader.interface.preflight.tables import table_rows
 from qupersync_loader.settings import LoaderSettings, loader_settings
+from qupersync_loader.stores import target_engine
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.runtime.database import raw_connection, translated
 from qupersync_shared.runtime.plugins import CheckRow

@@ -18,10 +18,15 @@ def shadow_of(pipeline: TargetPipeline) -> TargetPipeline:
     """The shadow as a pipeline of its own. It may always be made to fit: what stands beside nobody is asked for."""
     return replace(
         pipeline,
-        group=GroupName(pipeline.group + _SUFFIX),
+        group=shadow_group(pipeline.group),
         table=_cut(f"_qs_shadow_{_digest(pipeline)}_{pipeline.table}"),
         schema_policy=SchemaPolicy.EVOLVE,
     )
+
+
+def shadow_group(group: GroupName) -> GroupName:
+    """The loader group of the shadows of a group's tables."""
+    return GroupName(group + _SUFFIX)
 
 
 def old_table(pipeline: TargetPipeline) -> str:
@@ -37,7 +42,12 @@ def part_name(shadow: TargetPipeline, kind: str, live_name: str) -> str:
 
 def claim_key(pipeline: TargetPipeline) -> int:
     """The advisory lock of the only rebuild of a pipeline."""
-    text = f"qupersync:rebuild:{pipeline.group}:{pipeline.name}"
+    return claim_key_of(pipeline.group, pipeline.name)
+
+
+def claim_key_of(group: str, pipeline: str) -> int:
+    """The same lock, by the names of loader group and pipeline."""
+    text = f"qupersync:rebuild:{group}:{pipeline}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
 
 

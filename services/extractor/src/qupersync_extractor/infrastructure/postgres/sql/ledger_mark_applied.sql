@@ -1,0 +1,19 @@
+-- Marks how far loader groups have come, and when: the moment is the target's, unless that is yet to come here. Locks the
+-- groups' rows, in their order.
+WITH seen AS (
+    SELECT s.pipeline, s.loader_group, s.log, s.sequence, least(s.at, clock_timestamp()) AS at
+    FROM unnest(
+        CAST(:pipelines AS text[]), CAST(:groups AS text[]), CAST(:logs AS bigint[]), CAST(:sequences AS bigint[]),
+        CAST(:ats AS timestamptz[])
+    ) AS s (pipeline, loader_group, log, sequence, at)
+), moved AS (
+    INSERT INTO qupersync.ledger_reach AS r (pipeline, loader_group, log, sequence, reached_at)
+    SELECT pipeline, loader_group, log, sequence, at FROM seen ORDER BY pipeline, loader_group
+    ON CONFLICT (pipeline, loader_group) DO UPDATE
+    SET log = excluded.log, sequence = excluded.sequence, reached_at = excluded.reached_at
+    WHERE (r.log, r.sequence) < (excluded.log, excluded.sequence)
+    RETURNING r.pipeline, r.loader_group, r.log, r.sequence, r.reached_at
+)
+INSERT INTO qupersync.ledger_mark (pipeline, log, hop, loader_group, sequence, reached_at)
+SELECT pipeline, log, 'applied', loader_group, sequence, reached_at FROM moved WHERE sequence > 0
+ON CONFLICT DO NOTHING

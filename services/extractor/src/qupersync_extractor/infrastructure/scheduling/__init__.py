@@ -1,0 +1,1 @@
+"""When pipelines run: timetables by the configuration's words, and APScheduler as the clock that rings."""

@@ -1,0 +1,1 @@
+"""The control API: what `qupersync` does on a terminal, over HTTP."""
