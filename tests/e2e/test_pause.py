@@ -53,9 +53,10 @@ async def test_a_paused_pipeline_extracts_nothing_over_restarts_and_goes_on_wher
         assert await once.wait(PATIENCE_SECONDS) == 0, once.tail()
         assert "pipeline_paused" in once.tail()
         del world.services.processes["once"]
+        silent_at = await _silent_for_long(world)
         for number in (3, 4):
             await world.services.add(f"extractor-{number}", EXTRACTOR, "run").start()
-        await _heartbeat(world)
+        await eventually("a sign of life, paused or not", lambda: _beyond(world, silent_at))
         assert await _extracted(world) == before
         assert await world.app.fetchval(f"SELECT count(*) FROM {world.target}") == 200
 
@@ -97,15 +98,20 @@ async def _outbox(world: World, query: str) -> asyncpg.Record:
         await connection.close()
 
 
-async def _heartbeat(world: World) -> None:
-    """A process that was started while the pipeline is paused gives its sign of life, too."""
-    query = "SELECT sequence FROM qupersync.extraction WHERE pipeline = $1"
-    (before,) = await _outbox(world, query)
+_SILENT = """
+    UPDATE qupersync.extraction SET last_event_at = now() - interval '5 minutes' WHERE pipeline = $1 RETURNING sequence
+"""
 
-    async def beaten() -> bool:
-        return bool((await _outbox(world, query))[0] > before)
 
-    await eventually("an empty batch was sent", beaten, pause_seconds=1)
+async def _silent_for_long(world: World) -> int:
+    """Nobody runs: the pipeline has been silent for longer than it may be; at which sequence."""
+    return int((await _outbox(world, _SILENT))[0])
+
+
+async def _beyond(world: World, sequence: int) -> bool:
+    world.services.check()
+    (reached,) = await _outbox(world, "SELECT sequence FROM qupersync.extraction WHERE pipeline = $1")
+    return bool(reached > sequence)
 
 
 async def _listed(world: World) -> None:
