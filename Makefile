@@ -13,7 +13,7 @@ STAMP := $(VENV)/.ready
 PYTEST_ARGS ?=
 ARGS ?=
 # So many processes share the tests, each with a local stack of its own; 0 runs them one after the other. Tests wait
-# more than they compute: two share them unless it is said otherwise.
+# more than they compute: three share them unless it is said otherwise.
 WORKERS ?=
 SHARED = -n $(or $(WORKERS),$(1)) --dist worksteal
 
@@ -36,8 +36,8 @@ demo: $(STAMP) ## sync a table on an embedded stack, change it while it runs, co
 up: $(STAMP) ## local stack and services in the foreground, until Ctrl-C (ARGS=--stack-only)
 	@$(BIN)/qupersync up $(ARGS)
 
-test: $(STAMP) ## every test but benchmarks, the long faults and what needs Docker (WORKERS=2)
-	@$(BIN)/python -m pytest $(call SHARED,2) -m "not benchmark and not docker and not long" $(PYTEST_ARGS)
+test: $(STAMP) ## every test but benchmarks, the long faults and what needs Docker (WORKERS=3)
+	@$(BIN)/python -m pytest $(call SHARED,3) -m "not benchmark and not docker and not long" $(PYTEST_ARGS)
 
 test-all: $(STAMP) ## every test, benchmarks and Docker included where it answers
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -1,5 +1,6 @@
 """The observer: sees how far pages have come, and marks it in the ledger. Several processes may do so at once."""
 
+import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -9,6 +10,7 @@ from typing import Final, Protocol
 
 from qupersync_extractor.domain.whereabouts import Reached
 from qupersync_shared.contracts.progress import LaneProgress
+from qupersync_shared.kernel.errors import TransientError
 from qupersync_shared.kernel.ids import GroupName, Lane, Log, PipelineName, Sequence, StreamSequence
 from qupersync_shared.runtime.logs import get_logger
 
@@ -103,8 +105,7 @@ class LedgerObserver:
             await self.marks.mark_applied(further)
         await self._take_back(known, found)
         if full:
-            for member in [member for member in known if member not in found]:
-                await self._forget_if_removed(member)
+            await self._forget_removed([member for member in known if member not in found])
 
     async def _take_back(self, known: Mapping[Member, Reached], found: Mapping[Member, Reached]) -> None:
         """A target that was restored has less than before. One look may be stale: two say so, one after the other."""
@@ -112,14 +113,26 @@ class LedgerObserver:
         for member, one in behind.items():
             if member in self._behind and await self.marks.take_back(member, known=known[member], found=one):
                 _log.warning("group_went_back", pipeline=member[0], group=member[1], log=one.log, sequence=one.sequence)
-        self._behind = behind
+        not_looked_at = {member: one for member, one in self._behind.items() if member not in known}
+        self._behind = not_looked_at | behind
 
-    async def _forget_if_removed(self, member: Member) -> None:
+    async def _forget_removed(self, silent: SequenceOf[Member]) -> None:
         """The bucket may have been lost; a group that was removed has no consumer either."""
-        pipeline, group = member
-        if all(claim != group for claim, _ in await self.claims.acknowledged(pipeline)):
-            await self.marks.forget_group(member)
-            _log.info("group_removed", pipeline=pipeline, group=group)
+        pipelines = sorted({pipeline for pipeline, _ in silent})
+        claiming = dict(zip(pipelines, await asyncio.gather(*map(self._claiming, pipelines)), strict=True))
+        for pipeline, group in silent:
+            groups = claiming[pipeline]
+            if groups is not None and group not in groups:
+                await self.marks.forget_group((pipeline, group))
+                _log.info("group_removed", pipeline=pipeline, group=group)
+
+    async def _claiming(self, pipeline: PipelineName) -> frozenset[GroupName] | None:
+        """The groups with consumers; None where that cannot be told, as of a pipeline whose stream is gone."""
+        try:
+            return frozenset(group for group, _ in await self.claims.acknowledged(pipeline))
+        except TransientError as error:
+            _log.debug("claims_unknown", pipeline=pipeline, reason=str(error))
+            return None
 
 
 def reached_by_groups(lanes: Iterable[LaneProgress]) -> dict[Member, Reached]:

@@ -1,6 +1,7 @@
 """What people may do to pipelines, by command, API or page: one use case each, and each is recorded."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,7 +13,7 @@ from qupersync_extractor.application.ledger import Ledger
 from qupersync_extractor.application.ports import OutboxReader, Registry
 from qupersync_extractor.application.runs import Runs
 from qupersync_extractor.domain.planning import ForcedMode
-from qupersync_shared.kernel.errors import QupersyncError
+from qupersync_shared.kernel.errors import QupersyncError, TransientError
 from qupersync_shared.kernel.ids import Log, PipelineName
 
 
@@ -60,10 +61,13 @@ class Operations:
     async def reset(
         self, pipeline: PipelineName, *, lanes: int, by: str, reason: str | None = None, version: int | None = None
     ) -> Log:
-        """Begins a new log with so many lanes, and a snapshot; the log. StaleVersionError as `pause`."""
+        """Begins a new log with so many lanes, and a snapshot at once; the log. StaleVersionError as `pause`."""
         await self.registry.register(pipeline, lanes)
         await control.decide_reset(self.controls, pipeline, lanes=lanes, by=by, reason=reason, version=version)
-        return await self.registry.reset(pipeline, lanes=lanes, reason="an operator reset the pipeline")
+        log = await self.registry.reset(pipeline, lanes=lanes, reason="an operator reset the pipeline")
+        with suppress(TransientError):  # it is reset: without a request the snapshot begins when a run is due
+            await self.registry.request_run(pipeline, None)
+        return log
 
     async def purge(self, *, older_than: timedelta, by: str) -> dict[str, int]:
         """Removes what is older from the history; how many runs, pages and actions it was."""

@@ -55,7 +55,7 @@ class MemoryLedger:
         for name, row in self._store.pipelines.items():
             found = self._published(row)
             last = max(self._marks(name, row.state.log, ""), default=None)
-            lately = last is not None and (now - last[1]).total_seconds() < apart_seconds
+            lately = last is not None and 0 <= (now - last[1]).total_seconds() < apart_seconds
             if found > (last[0] if last is not None else 0) and not lately:
                 self._store.ledger.marks[(name, row.state.log, "", found)] = now
         return [
@@ -68,7 +68,9 @@ class MemoryLedger:
         ledger, now = self._store.ledger, self._store.now()
         for (pipeline, group), one in seen.items():
             known = ledger.reach.get((pipeline, group))
-            if known is not None and known.place >= one.place:
+            if known is None:
+                self._unmark(pipeline, group, beyond=one)
+            elif known.place >= one.place:
                 continue
             at = now if one.at is None else min(one.at, now)
             ledger.reach[(pipeline, group)] = Reached(log=one.log, sequence=one.sequence, at=at)
@@ -77,14 +79,18 @@ class MemoryLedger:
 
     async def take_back(self, member: Member, *, known: Reached, found: Reached) -> bool:
         self._store.check()
-        ledger, (pipeline, group) = self._store.ledger, member
+        ledger = self._store.ledger
         if member not in ledger.reach or ledger.reach[member].place != known.place:
             return False
         ledger.reach[member] = Reached(log=found.log, sequence=found.sequence, at=self._store.now())
-        for mark in [mark for mark in ledger.marks if (mark[0], mark[2]) == (pipeline, group)]:
-            if (mark[1], mark[3]) > found.place:
-                del ledger.marks[mark]
+        self._unmark(*member, beyond=found)
         return True
+
+    def _unmark(self, pipeline: PipelineName, group: GroupName, *, beyond: Reached) -> None:
+        marks = self._store.ledger.marks
+        for mark in [mark for mark in marks if (mark[0], mark[2]) == (pipeline, group)]:
+            if (mark[1], mark[3]) > beyond.place:
+                del marks[mark]
 
     async def forget_group(self, member: Member) -> None:
         self._store.check()
