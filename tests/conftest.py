@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from qupersync_local.stack import StackOptions
+from qupersync_local.stack import OUTBOX_ROLE, TARGET_ROLE, StackOptions
 from qupersync_local.threaded import ThreadedStack
 
 # Here, because what shares a run's tests among processes never reads the files of the suites itself.
@@ -37,3 +37,23 @@ def pytest_report_header() -> str:
 def local_stack() -> Iterator[ThreadedStack]:
     with ThreadedStack(options=StackOptions(fast=True)) as stack:
         yield stack
+
+
+@pytest.fixture(scope="session")
+def outbox_template(local_stack: ThreadedStack) -> str:
+    """A migrated outbox database; a copy of it per test is faster than migrating anew."""
+    from qupersync_extractor.infrastructure.postgres.schema import migrate_outbox
+
+    local_stack.create_database("outbox_template", owner=OUTBOX_ROLE)
+    local_stack.call(migrate_outbox(local_stack.stack.dsn(OUTBOX_ROLE, "outbox_template")))
+    return "outbox_template"
+
+
+@pytest.fixture(scope="session")
+def target_template(local_stack: ThreadedStack) -> str:
+    """A migrated target database, likewise."""
+    from qupersync_loader.infrastructure.postgres.schema import migrate_target
+
+    local_stack.create_database("target_template", owner=TARGET_ROLE)
+    local_stack.call(migrate_target(local_stack.stack.dsn(TARGET_ROLE, "target_template")))
+    return "target_template"

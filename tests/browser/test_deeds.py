@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from playwright.async_api import Page, expect
-from tests.browser.looking import PATIENCE, assert_for_everybody, confirm
+from playwright.async_api import Browser, Page, expect
+from tests.browser.looking import PATIENCE, assert_for_everybody, confirm, looking
 from tests.e2e.test_redrive import OLD, OPTIONS, park, relay, same, without_relay
 from tests.e2e.test_schema_evolution import PHASES
 from tests.e2e.world import World, eventually, opened
@@ -16,7 +16,7 @@ from qupersync_local.services import EXTRACTOR, LOADER, control_section
 from qupersync_local.threaded import ThreadedStack
 from qupersync_shared.contracts.envelope import Mode
 
-pytestmark = [pytest.mark.browser, pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.browser, pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 @asynccontextmanager
@@ -36,40 +36,48 @@ async def shown(stack: ThreadedStack) -> AsyncIterator[World]:
         yield world
 
 
-async def test_a_dead_letter_is_redriven(chromium: str, local_stack: ThreadedStack, page: Page) -> None:
+async def test_what_is_parked_is_redriven_and_a_rebuild_is_watched(
+    browser: Browser, local_stack: ThreadedStack
+) -> None:
     async with shown(local_stack) as world:
-        before = await without_relay(world)
-        await world.insert(101, 120)
-        await park(world, before, Mode.INCREMENTAL)
+        async with looking(browser, "parked") as page:
+            await redrives_a_dead_letter(world, page)
+        async with looking(browser, "rebuilds") as page:
+            await watches_a_rebuild(world, page)
 
-        await page.goto(f"{world.services.page}parked")
-        await expect(page.locator("main")).to_contain_text("cannot be decoded", timeout=PATIENCE)
+
+async def redrives_a_dead_letter(world: World, page: Page) -> None:
+    before = await without_relay(world)
+    await world.insert(101, 120)
+    await park(world, before, Mode.INCREMENTAL)
+
+    await page.goto(f"{world.services.page}parked")
+    await expect(page.locator("main")).to_contain_text("cannot be decoded", timeout=PATIENCE)
+    await assert_for_everybody(page)
+    await page.get_by_role("link", name="Redrive").first.click()
+    await confirm(page, "Redrive")
+
+    async def equal() -> bool:
+        return await same(world)
+
+    await eventually("its rows were read again", equal, seconds_max=120)
+    await page.goto(f"{world.services.page}parked")
+    await expect(page.locator("main")).to_contain_text("Nothing waits", timeout=PATIENCE)
+
+
+async def watches_a_rebuild(world: World, page: Page) -> None:
+    table, when, event = PHASES["reading"]
+    async with Gate.opened(world.services_target_dsn, table, when=when, event=event) as gate:
+        await gate.shut()
+        rebuilding = asyncio.create_task(world.operate("rebuild", world.name))
+        await gate.wait_for_waiting(seconds_max=180)
+        await page.goto(f"{world.services.page}rebuilds")
+        under_way = page.locator(".rebuild").filter(has_text=world.name)
+        await expect(under_way.locator("progress")).to_be_visible(timeout=PATIENCE)
         await assert_for_everybody(page)
-        await page.get_by_role("link", name="Redrive").first.click()
-        await confirm(page, "Redrive")
-
-        async def equal() -> bool:
-            return await same(world)
-
-        await eventually("its rows were read again", equal, seconds_max=120)
-        await page.goto(f"{world.services.page}parked")
-        await expect(page.locator("main")).to_contain_text("Nothing waits", timeout=PATIENCE)
-
-
-async def test_a_rebuild_is_watched(chromium: str, local_stack: ThreadedStack, page: Page) -> None:
-    async with shown(local_stack) as world:
-        table, when, event = PHASES["reading"]
-        async with Gate.opened(world.services_target_dsn, table, when=when, event=event) as gate:
-            await gate.shut()
-            rebuilding = asyncio.create_task(world.operate("rebuild", world.name))
-            await gate.wait_for_waiting(seconds_max=180)
-            await page.goto(f"{world.services.page}rebuilds")
-            under_way = page.locator(".rebuild").filter(has_text=world.name)
-            await expect(under_way.locator("progress")).to_be_visible(timeout=PATIENCE)
-            await assert_for_everybody(page)
-            await gate.open()
-            answer = await rebuilding
-            assert answer.code == 0, answer
-        # Nobody loads the page again: it follows.
-        await expect(under_way.locator("progress")).to_have_count(0, timeout=PATIENCE)
-        await expect(under_way).to_contain_text("ended", timeout=PATIENCE)
+        await gate.open()
+        answer = await rebuilding
+        assert answer.code == 0, answer
+    # Nobody loads the page again: it follows.
+    await expect(under_way.locator("progress")).to_have_count(0, timeout=PATIENCE)
+    await expect(under_way).to_contain_text("ended", timeout=PATIENCE)

@@ -1,26 +1,49 @@
-"""The page of a demo that goes on, in a real browser: what stands, what stalls and why, and what can be done."""
+"""The page of a demo that goes on, in a real browser: what stands, what stalls and why, and what can be done.
+
+A demo takes long to begin: all looks are taken at the same one, by one test.
+"""
 
 import re
+from typing import Final
 
 import asyncpg
 import pytest
-from playwright.async_api import Page, expect
-from tests.browser.looking import PATIENCE, all_in_sight, assert_for_everybody, assert_moves, confirm
+from playwright.async_api import Browser, Page, expect
+from tests.browser.looking import (
+    DESKTOP,
+    PATIENCE,
+    PHONE,
+    all_in_sight,
+    assert_for_everybody,
+    assert_moves,
+    confirm,
+    looking,
+)
 from tests.browser.running_demo import RunningDemo
+from tests.e2e.world import eventually
 
-pytestmark = [pytest.mark.browser, pytest.mark.e2e, pytest.mark.timeout(400)]
-PIPELINES = ("cost_usage", "query_history")
-STALLED = "query_history"
-_SNAPSHOTS = """
+pytestmark = [pytest.mark.browser, pytest.mark.e2e, pytest.mark.timeout(600)]
+PIPELINES: Final = ("cost_usage", "query_history")
+STALLED: Final = "query_history"
+PAGES: Final = ("", "pipelines/cost_usage", "parked", "rebuilds", "history")
+_SNAPSHOTS: Final = """
     SELECT count(*) FROM qupersync.run
     WHERE pipeline = 'cost_usage' AND mode LIKE '%snapshot%' AND ended_at IS NOT NULL
 """
-PAGES = ("", "pipelines/cost_usage", "parked", "rebuilds", "history")
 
 
-async def test_every_pipeline_its_age_and_what_stalls_with_its_cure_are_seen_without_scrolling(
-    demo: RunningDemo, page: Page
-) -> None:
+async def test_the_page_of_a_demo_that_goes_on(demo: RunningDemo, browser: Browser) -> None:
+    async with looking(browser, "overview") as page:
+        await shows_every_age_and_what_stalls_with_its_cure_without_scrolling(demo, page)
+        await lets_keys_alone_reach_the_content(demo, page)
+        await moves_by_itself(demo, page)
+    async with looking(browser, "every_page") as page:
+        await is_for_everybody_and_for_phones(demo, page)
+    async with looking(browser, "deeds") as page:
+        await pauses_resumes_and_runs(demo, page)
+
+
+async def shows_every_age_and_what_stalls_with_its_cure_without_scrolling(demo: RunningDemo, page: Page) -> None:
     await page.goto(demo.page)
     reason = page.locator(f"#row-{STALLED} .reason")
     await expect(reason).to_contain_text("permission denied", timeout=PATIENCE)
@@ -34,30 +57,36 @@ async def test_every_pipeline_its_age_and_what_stalls_with_its_cure_are_seen_wit
     await expect(page.locator("#verdict-sentence")).not_to_contain_text("all is well", ignore_case=True)
 
 
-async def test_numbers_move_by_themselves(demo: RunningDemo, page: Page) -> None:
+async def lets_keys_alone_reach_the_content(demo: RunningDemo, page: Page) -> None:
+    await page.goto(demo.page)
+    await page.keyboard.press("Tab")
+    await expect(page.locator(".skip")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Tab")
+    inside = "document.querySelector('main').contains(document.activeElement)"
+    assert await page.evaluate(inside), "the skip link does not lead into the content"
+
+
+async def moves_by_itself(demo: RunningDemo, page: Page) -> None:
     await page.goto(demo.page)
     await assert_moves(page, "#as-of")
     await assert_moves(page, "#row-cost_usage .age b")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_everybody_can_use_every_page(demo: RunningDemo, page: Page, scheme: str) -> None:
-    await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+async def is_for_everybody_and_for_phones(demo: RunningDemo, page: Page) -> None:
     for path in PAGES:
+        await page.emulate_media(color_scheme="light")
         await page.goto(demo.page + path)
         await expect(page.locator("main h1, main h2").first).to_be_visible(timeout=PATIENCE)
         await assert_for_everybody(page)
-
-
-async def test_a_phone_shows_every_page_without_scrolling_sideways(demo: RunningDemo, page: Page) -> None:
-    await page.set_viewport_size({"width": 390, "height": 844})
-    for path in PAGES:
-        await page.goto(demo.page + path)
-        await expect(page.locator("main h1, main h2").first).to_be_visible(timeout=PATIENCE)
+        await page.emulate_media(color_scheme="dark")
+        await assert_for_everybody(page, "color-contrast")  # nothing else is another then
+        await page.set_viewport_size(PHONE)
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        await page.set_viewport_size(DESKTOP)
 
 
-async def test_a_pipeline_is_paused_and_resumed_and_a_run_is_asked_for(demo: RunningDemo, page: Page) -> None:
+async def pauses_resumes_and_runs(demo: RunningDemo, page: Page) -> None:
     await page.goto(f"{demo.page}pipelines/cost_usage")
     await page.get_by_role("link", name="Pause").click()
     await confirm(page, "Pause", reason="seen by a browser")
@@ -74,12 +103,11 @@ async def test_a_pipeline_is_paused_and_resumed_and_a_run_is_asked_for(demo: Run
     await page.get_by_role("dialog").get_by_label("the whole source").check()
     await confirm(page, "Run now")
     await expect(page.locator("#runs")).to_contain_text("snapshot", timeout=PATIENCE)
-    for _ in range(600):
-        if await _snapshots(demo) > before:
-            break
-        await page.wait_for_timeout(100)
-    assert await _snapshots(demo) > before, "nobody made the run"
 
+    async def made() -> bool:
+        return await _snapshots(demo) > before
+
+    await eventually("the run that was asked for", made)
     await page.goto(f"{demo.page}history")
     for deed in ("pause", "resume", "trigger"):
         await expect(page.locator("main")).to_contain_text(deed, timeout=PATIENCE)
@@ -92,13 +120,3 @@ async def _snapshots(demo: RunningDemo) -> int:
         return int(await connection.fetchval(_SNAPSHOTS))
     finally:
         await connection.close()
-
-
-async def test_keys_alone_reach_every_link_and_the_content_first(demo: RunningDemo, page: Page) -> None:
-    await page.goto(demo.page)
-    await page.keyboard.press("Tab")
-    await expect(page.locator(".skip")).to_be_focused()
-    await page.keyboard.press("Enter")
-    await page.keyboard.press("Tab")
-    inside = "document.querySelector('main').contains(document.activeElement)"
-    assert await page.evaluate(inside), "the skip link does not lead into the content"

@@ -44,7 +44,8 @@ async def test_a_paused_pipeline_extracts_nothing_over_restarts_and_goes_on_wher
         await _quiet(world)
         before = await _extracted(world)
         await world.insert(201, 300)
-        await world.trigger("incremental")
+        asked = await world.operate("trigger", world.name, "--mode", "incremental")
+        assert asked.code == 0, asked
         for name in ("extractor-1", "extractor-2"):
             process = world.services.processes.pop(name)
             assert await process.stop() == 0, process.tail()

@@ -50,6 +50,7 @@ async def test_each_occurrence_of_a_crontab_makes_one_run_in_one_of_two_extracto
             made = len(await _covered(outbox))
             await world.services.processes.pop("extractor-2").stop()
             await world.services.add("extractor-3", EXTRACTOR, "run").start()
+            await eventually("it has begun", lambda: _begun(outbox))
             await world.trigger("incremental")  # which is the only run that it makes
             await _runs(world, outbox, more=1)
             assert len(await _covered(outbox)) == made + 1
@@ -74,6 +75,11 @@ async def _watched(world: World) -> AsyncIterator[asyncpg.Connection]:
 
 async def _covered(outbox: asyncpg.Connection) -> list[datetime]:
     return [row["covers"] for row in await outbox.fetch("SELECT covers FROM whole_run ORDER BY number")]
+
+
+async def _begun(outbox: asyncpg.Connection) -> bool:
+    """An extractor has its lanes, and looks at its timetable: what is due at once comes before what is asked now."""
+    return bool(await outbox.fetchval("SELECT count(*) FROM qupersync.relay_cursor WHERE owner IS NOT NULL"))
 
 
 async def _runs(world: World, outbox: asyncpg.Connection, *, more: int) -> None:

@@ -18,7 +18,10 @@ import nats.errors
 import psutil
 import yaml
 
+from qupersync_extractor.domain.planning import ForcedMode
 from qupersync_extractor.interface.migrating import migrate_all as migrate_extractor
+from qupersync_extractor.settings import extractor_settings
+from qupersync_extractor.stores import stores
 from qupersync_loader.interface.migrating import migrate_all as migrate_loader
 from qupersync_loader.settings import loader_settings
 from qupersync_local.committed import CommittedState, Standing
@@ -104,9 +107,13 @@ class World:
         del self.services.processes[process.name]
 
     async def trigger(self, mode: str = "snapshot") -> None:
-        """`qupersync trigger NAME --mode MODE`."""
-        answer = await self.operate("trigger", self.name, "--mode", mode)
-        assert answer.code == 0, answer
+        """What `qupersync trigger NAME --mode MODE` does, in this process: a command takes seconds to begin."""
+        configuration = load(self.services.configuration, plain_environment())
+        kept = stores(extractor_settings(configuration), application_name="qupersync-cli")
+        try:
+            await kept.operations.trigger([PipelineName(self.name)], ForcedMode(mode), by="test")
+        finally:
+            await kept.close()
 
     async def operate(self, *arguments: str, environment: Mapping[str, str] | None = None) -> "Answer":
         """A call of the `qupersync` command with this world's configuration."""

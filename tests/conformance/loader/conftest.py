@@ -15,7 +15,6 @@ from qupersync_loader.application.outcome import Ack, Outcome
 from qupersync_loader.application.ports import Applied, LaneState, Target
 from qupersync_loader.domain.pipeline import TargetPipeline
 from qupersync_loader.infrastructure.memory.target import MemoryTarget
-from qupersync_loader.infrastructure.postgres.schema import migrate_target
 from qupersync_loader.infrastructure.postgres.target import PostgresTarget
 from qupersync_local.stack import TARGET_ROLE
 from qupersync_local.threaded import ThreadedStack
@@ -184,15 +183,6 @@ class PostgresHarness:
 
     async def close(self) -> None:
         await self.target.close()
-
-
-@pytest.fixture(scope="session")
-def target_template(local_stack: ThreadedStack) -> str:
-    """A migrated database; a copy of it per test is faster than migrating anew."""
-    name = f"loader_template_{uuid4().hex[:12]}"  # two directories have this fixture, each of its own
-    local_stack.create_database(name, owner=TARGET_ROLE)
-    local_stack.call(migrate_target(local_stack.stack.dsn(TARGET_ROLE, name)))
-    return name
 
 
 @asynccontextmanager

@@ -8,10 +8,9 @@ from uuid import UUID, uuid4
 
 import pytest
 from tests.conformance.loader.asking import NotedCommands
-from tests.conformance.loader.conftest import PostgresHarness, postgres, target_template
+from tests.conformance.loader.conftest import PostgresHarness, postgres
 from tests.conformance.loader.events import Extractor, ints, people, pipeline
 from tests.conformance.persistence.conftest import PostgresHarness as OutboxHarness
-from tests.conformance.persistence.conftest import outbox_template
 
 from qupersync_extractor.application.parked import Parked, Place
 from qupersync_extractor.application.parked_at_source import ParkedAtSource
@@ -31,7 +30,7 @@ from qupersync_shared.kernel.positions import encode_key
 from qupersync_shared.runtime.jetstream import Connection
 from qupersync_shared.runtime.settings import NatsSection
 
-__all__ = ["outbox_template", "postgres", "target_template"]
+__all__ = ["postgres"]
 
 PEOPLE = PipelineName("people")
 ROWS, LETTERS = ParkedKind.QUARANTINE, ParkedKind.DEAD_LETTERS

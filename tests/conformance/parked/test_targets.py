@@ -13,7 +13,7 @@ from qupersync_extractor.infrastructure.jetstream.parked import ParkedInTargets,
 from qupersync_loader.application import parked_content
 from qupersync_shared.contracts import parked as contract
 from qupersync_shared.contracts.parked import Chosen, kind_of_reason
-from qupersync_shared.kernel.errors import TransientError
+from qupersync_shared.kernel.errors import QupersyncError, TransientError
 from qupersync_shared.kernel.ids import GroupName, uuid7
 from qupersync_shared.runtime.jetstream import Connection
 from qupersync_shared.runtime.settings import NatsSection
@@ -152,6 +152,14 @@ async def test_long_keys_are_cut_in_lists_alone(in_target: TargetHarness) -> Non
     assert entry.key is not None
     assert len(entry.key) == contract.KEY_CHARACTERS_MAX
     assert (await in_target.parked.entry(in_target.place, ROWS, row)).key == "k" * 2000
+
+
+async def test_what_no_message_can_hold_is_said_to_be_too_long(in_target: TargetHarness) -> None:
+    (row,) = await in_target.park("too broad")
+    await in_target.target.execute(f"UPDATE qupersync_quarantine SET key = repeat('k', 2000000) WHERE id = {row}")
+
+    with pytest.raises(QupersyncError, match="longer than a NATS message may be"):
+        await in_target.parked.entry(in_target.place, ROWS, row)
 
 
 async def test_python_and_postgresql_mean_the_same_kinds(in_target: TargetHarness) -> None:

@@ -47,7 +47,6 @@ from qupersync_extractor.infrastructure.postgres.registry import PostgresRegistr
 from qupersync_extractor.infrastructure.postgres.relay_cursors import PostgresRelayCursors
 from qupersync_extractor.infrastructure.postgres.rereads import PostgresRereads
 from qupersync_extractor.infrastructure.postgres.runs import PostgresRuns
-from qupersync_extractor.infrastructure.postgres.schema import migrate_outbox
 from qupersync_extractor.infrastructure.postgres.signals import PostgresSignals
 from qupersync_extractor.infrastructure.postgres.unit_of_work import PostgresUnitOfWorkFactory
 from qupersync_extractor.infrastructure.postgres.verifications import PostgresVerifications
@@ -58,7 +57,6 @@ from qupersync_shared.runtime.database import connect, create_engine
 
 LANES = 2
 PIPELINE = PipelineName("orders")
-TEMPLATE = "persistence_conformance"
 
 
 class Harness(Protocol):
@@ -184,14 +182,6 @@ class PostgresHarness:
     async def close(self) -> None:
         await self.signals.close()
         await self.engine.dispose()
-
-
-@pytest.fixture(scope="session")
-def outbox_template(local_stack: ThreadedStack) -> str:
-    """A migrated database; a copy of it per test is faster than migrating anew."""
-    local_stack.create_database(TEMPLATE, owner=OUTBOX_ROLE)
-    local_stack.call(migrate_outbox(local_stack.stack.dsn(OUTBOX_ROLE, TEMPLATE)))
-    return TEMPLATE
 
 
 @asynccontextmanager

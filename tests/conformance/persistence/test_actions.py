@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from qupersync_extractor.application.actions import Action, ActionKind
-from qupersync_extractor.application.control import note_configured
-from qupersync_extractor.application.operations import NeverRunError, Operations
+from qupersync_extractor.application.control import NeverRunError, note_configured
+from qupersync_extractor.application.operations import Operations
 from qupersync_extractor.domain.planning import ForcedMode
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.kernel.ids import PipelineName
@@ -123,6 +123,13 @@ async def test_every_operation_leaves_its_deed(persistence: Any, operations: Ope
     ]
     known = await persistence.registry.get(ORDERS)
     assert (known.state.lanes, known.state.log) == (3, log)
+
+
+async def test_a_reset_pipeline_is_run_at_once(persistence: Any, operations: Operations) -> None:
+    assert await persistence.registry.run_request(ORDERS) is None
+    await operations.reset(ORDERS, lanes=2, by="eve")
+    assert (await persistence.registry.asked_for())[ORDERS].run
+    assert await persistence.registry.run_request(COSTS) is None
 
 
 async def test_what_was_refused_leaves_no_deed(persistence: Any, operations: Operations) -> None:

@@ -3,83 +3,20 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 
-from qupersync_extractor.application.ledger import LedgerEntry
 from qupersync_extractor.application.observing import Stand
-from qupersync_extractor.domain.extraction import HeartbeatPage, commit_page
 from qupersync_extractor.domain.records import LedgerLine
 from qupersync_extractor.domain.whereabouts import Hop, PageState, Reached, Waiting
-from qupersync_shared.kernel.ids import EventId, GroupName, Lane, Log, PipelineName, RunId, Sequence, uuid7
+from qupersync_shared.kernel.ids import Lane, Log, PipelineName, Sequence, uuid7
 from qupersync_shared.runtime.records import BadCursorError, Query, UnknownFieldError
 
-from .conftest import LANES, PIPELINE, Writer, record
+from .conftest import LANES, PIPELINE, Writer
+from .ledger_book import MAIN, REPORTS, Book
 
 COSTS = PipelineName("costs")
-MAIN, REPORTS = GroupName("main"), GroupName("reports")
 WEEK = timedelta(days=7)
-
-
-class Book:
-    """Pages that are written, published and applied as the test says."""
-
-    def __init__(self, persistence: Any, pipeline: PipelineName = PIPELINE) -> None:
-        self.persistence, self.pipeline = persistence, pipeline
-
-    async def open(self) -> "Book":
-        await self.persistence.registry.register(self.pipeline, LANES)
-        return self
-
-    async def page(self, *, mode: str = "incremental", run: UUID | None = None, rows: int = 3) -> int:
-        """One committed page; its sequence."""
-        token = await self.persistence.registry.acquire(self.pipeline, "writer", 600)
-        async with self.persistence.unit_of_work() as work:
-            before = await work.extractions.lock(self.pipeline, token)
-            ids = {Lane(lane): EventId(uuid7()) for lane in range(LANES)}
-            state = commit_page(before, HeartbeatPage(), event_ids=ids, at=datetime.now(UTC))
-            line = LedgerLine(
-                pipeline=self.pipeline,
-                log=state.log,
-                sequence=state.sequence,
-                run=None if run is None else RunId(run),
-                mode=mode,
-                rows=rows,
-                bytes=2**33,
-            )
-            records = [
-                record(lane, state.sequence, log=state.log, event_id=ids[lane], pipeline=self.pipeline) for lane in ids
-            ]
-            await work.outbox.add(records, line)
-            await work.extractions.save(state)
-            await work.commit()
-        return state.sequence
-
-    async def pages(self, count: int) -> None:
-        for _ in range(count):
-            await self.page()
-
-    async def published(self, *lanes: int) -> None:
-        """Each lane is published up to so far; what the observer sees of it."""
-        for cursor, sequence in zip(
-            await self.persistence.cursors.claim(self.pipeline, "relay", 600), lanes, strict=True
-        ):
-            assert await self.persistence.cursors.advance(replace(cursor, last_sequence=Sequence(sequence)), "relay")
-        await self.persistence.marks.mark_published()
-
-    async def applied(self, sequence: int, *, group: GroupName = MAIN, log: int = 1, at: Any = None) -> None:
-        reached = Reached(log=Log(log), sequence=Sequence(sequence), at=at)
-        await self.persistence.marks.mark_applied({(self.pipeline, group): reached})
-
-    async def standing(self) -> Any:
-        return (await self.persistence.ledger.whereabouts([self.pipeline]))[self.pipeline]
-
-    async def entries(self, **filters: Any) -> list[LedgerEntry]:
-        return list((await self.persistence.ledger.pages(Query(filters=filters))).items)
-
-    async def sequences(self, **filters: Any) -> list[int]:
-        return [entry.sequence for entry in await self.entries(**filters)]
 
 
 @pytest.fixture
@@ -285,6 +222,16 @@ async def test_what_a_log_left_behind_is_superseded(persistence: Any, book: Book
     await book.published(1, 1)
     await book.applied(1, log=2)
     assert (await book.standing()).in_sync
+
+
+async def test_what_is_published_is_marked_though_the_clock_was_put_back(persistence: Any, book: Book) -> None:
+    await book.pages(2)
+    await book.published(1, 1)
+    await persistence.pass_time(-3600)
+    for cursor in await persistence.cursors.claim(PIPELINE, "relay", 600):
+        await persistence.cursors.advance(replace(cursor, last_sequence=Sequence(2)), "relay")
+    await persistence.marks.mark_published(apart_seconds=60)
+    assert await book.sequences(state="published") == [2, 1]
 
 
 async def test_a_group_that_is_beyond_is_said_to_be(persistence: Any, book: Book) -> None:

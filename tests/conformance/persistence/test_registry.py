@@ -81,6 +81,15 @@ async def test_an_expired_lease_is_free_and_a_renewed_one_is_not(persistence: An
     assert (await registry.get(PIPELINE)).owner == "b"
 
 
+async def test_a_clock_that_was_put_back_keeps_nobody_from_what_a_dead_process_held(persistence: Any) -> None:
+    registry = persistence.registry
+    await registry.register(PIPELINE, 1)
+    assert await registry.acquire(PIPELINE, "dead", 30) is not None
+    await persistence.pass_time(-24 * 3600)
+    assert await registry.acquire(PIPELINE, "b", 30) is not None
+    assert await registry.acquire(PIPELINE, "c", 30) is None
+
+
 async def test_a_released_lease_is_free_and_its_token_void(persistence: Any) -> None:
     registry = persistence.registry
     await registry.register(PIPELINE, 1)

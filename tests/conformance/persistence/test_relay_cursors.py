@@ -63,6 +63,16 @@ async def test_an_expired_lane_is_free_and_a_renewed_one_is_not(persistence: Any
     assert await cursors.claim(PIPELINE, "a", 30) == []
 
 
+async def test_a_clock_that_was_put_back_keeps_nobody_from_the_lanes_of_a_dead_relay(
+    persistence: Any, writer: Any
+) -> None:
+    cursors = persistence.cursors
+    assert len(await cursors.claim(PIPELINE, "dead", 30)) == 2
+    await persistence.pass_time(-24 * 3600)
+    assert len(await cursors.claim(PIPELINE, "b", 30)) == 2
+    assert await cursors.claim(PIPELINE, "c", 30) == []
+
+
 @pytest.mark.parametrize("change", [{"log": Log(2)}, {"generation": Generation(1)}, {"lane": Lane(9)}])
 async def test_a_cursor_of_another_log_or_generation_is_not_stored(
     persistence: Any, writer: Any, change: dict[str, Any]

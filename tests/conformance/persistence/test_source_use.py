@@ -149,6 +149,16 @@ async def test_the_place_of_a_process_that_died_is_free_when_it_expires(use: Sou
     assert await other.settle(waiting=(second,)) == {second.id}
 
 
+async def test_a_clock_that_was_put_back_keeps_no_place_for_a_process_that_died(
+    use: SourceUse, persistence: Any
+) -> None:
+    dead, other = Party(use, "dead"), Party(use, "other")
+    first, second = wanted(), wanted()
+    await dead.settle(waiting=(first,))
+    await older(persistence, -24 * 3600)
+    assert await other.settle(waiting=(second,)) == {second.id}
+
+
 async def test_a_read_that_outlived_its_place_counts_again_and_is_booked(use: SourceUse, persistence: Any) -> None:
     frozen, other = Party(use, "frozen"), Party(use, "other")
     first, second = wanted(), wanted()

@@ -14,7 +14,6 @@ from sqlalchemy import text
 
 from qupersync_extractor.application.control import note_configured
 from qupersync_extractor.bootstrap import Workshop, workshop
-from qupersync_extractor.infrastructure.postgres.schema import migrate_outbox
 from qupersync_extractor.interface.api.serving import application
 from qupersync_extractor.stores import Stores
 from qupersync_local.stack import OUTBOX_ROLE
@@ -23,7 +22,6 @@ from qupersync_shared.kernel.ids import PipelineName
 from qupersync_shared.runtime.lifecycle import Stop
 from qupersync_shared.runtime.settings import Configuration
 
-TEMPLATE = "api_integration"
 OPERATOR, VIEWER = "the-secret-of-operators", "the-secret-of-viewers"
 BASE = "/api/v1/sync"
 RUNS = 12
@@ -46,17 +44,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.integration)
 
 
-@pytest.fixture(scope="session")
-def api_template(local_stack: ThreadedStack) -> str:
-    local_stack.create_database(TEMPLATE, owner=OUTBOX_ROLE)
-    local_stack.call(migrate_outbox(local_stack.stack.dsn(OUTBOX_ROLE, TEMPLATE)))
-    return TEMPLATE
-
-
 @pytest.fixture
-def outbox_dsn(local_stack: ThreadedStack, api_template: str) -> Iterator[str]:
+def outbox_dsn(local_stack: ThreadedStack, outbox_template: str) -> Iterator[str]:
     name = f"api_{uuid4().hex[:12]}"
-    local_stack.create_database(name, owner=OUTBOX_ROLE, template=api_template)
+    local_stack.create_database(name, owner=OUTBOX_ROLE, template=outbox_template)
     yield local_stack.stack.dsn(OUTBOX_ROLE, name)
     local_stack.drop_database(name)
 

@@ -5,7 +5,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import schemathesis
@@ -15,15 +15,15 @@ from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.schemas import APIOperation, BaseSchema
 from schemathesis.specs.openapi.checks import positive_data_acceptance
-from tests.integration.api.conftest import OPERATOR, serving
+from tests.integration.api.conftest import OPERATOR, Served, serving
 
+from qupersync_extractor.infrastructure.jetstream.parked import ParkedInTargets, RebuildsInTargets
 from qupersync_shared.runtime.http import serve
 from qupersync_shared.runtime.lifecycle import Stop
 from qupersync_shared.runtime.settings import Configuration
 from qupersync_shared.runtime.settings.control import ListenSection
 
 EXAMPLES = 10
-EXAMPLES_UNANSWERED = 2  # no loader runs here, and each is waited for
 LOADERS = ("/quarantine", "/dead-letters", "/rebuilds")
 SEED = int(os.environ["QUPERSYNC_E2E_SEED"])  # printed by every run
 LIMIT_SECONDS = 120.0
@@ -78,7 +78,19 @@ class ServedInThread:
             self._ready.set()
 
         async with serving(self.configuration) as served:
+            _without_patience(served)
             await serve(served.app, ListenSection(port=0), self._stop, name="fuzzed", told=told)
+
+
+def _without_patience(served: Served) -> None:
+    """No loader runs here: whoever asks one is told so at once, not after a second each time."""
+    desk, connection = served.app.state.desk, served.shop.connection
+    parked = replace(desk.parked.parked, targets=ParkedInTargets(connection, patience_seconds=0))
+    served.app.state.desk = replace(
+        desk,
+        parked=replace(desk.parked, parked=parked),
+        rebuilds=RebuildsInTargets(connection, patience_seconds=0),
+    )
 
 
 @pytest.fixture
@@ -116,7 +128,7 @@ def fuzz(operation: APIOperation, mode: GenerationMode) -> None:
 
     @seed(SEED)
     @settings(
-        max_examples=EXAMPLES_UNANSWERED if unanswered else EXAMPLES,
+        max_examples=EXAMPLES,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),

@@ -1,13 +1,14 @@
 """Each endpoint over real servers: what it answers, what it refuses, and that what it does is done."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import text
-from tests.integration.api.conftest import BASE, RUNS, Served
+from tests.integration.api.conftest import BASE, OPERATOR, RUNS, Served
 
 from qupersync_extractor.application.actions import LISTING as ACTIONS
 from qupersync_extractor.application.ledger import LISTING as PAGES
@@ -293,3 +294,25 @@ async def test_probes_need_no_token(served: Served) -> None:
     assert f'route="{BASE}/jobs/{{job_id}}"' in counted
     assert "process_cpu_seconds_total" in counted
     assert served.orders not in counted
+
+
+@pytest.mark.parametrize("deed", ["pause", "resume"])
+async def test_nobody_decides_of_a_pipeline_that_no_extractor_has_noted(served: Served, deed: str) -> None:
+    answer = await served.operator.post(f"{BASE}/jobs/{served.fresh}/{deed}")
+    assert "qupersync-extractor run" in is_problem(answer, 409, "never-run")["cure"]
+
+
+async def test_a_request_is_told_from_others_however_odd_its_body(served: Served) -> None:
+    place, nested = f"{BASE}/history?older_than_days=400", b"[" * 60_000
+    key = {"Idempotency-Key": "odd"}
+    done = await served.operator.request("DELETE", place, headers=key, content=nested)
+    again = await served.operator.request("DELETE", place, headers=key, content=nested)
+    is_problem(await served.operator.request("DELETE", place, headers=key, content=nested[1:]), 422, "key-reused")
+    assert (done.status_code, again.headers["idempotency-replayed"]) == (200, "true")
+
+    page = await served.anybody.post("/login", data={"secret": OPERATOR})
+    token = re.search(r'name="csrf_token" value="([^"]+)"', (await served.anybody.get("/")).text)
+    assert page.status_code == 303
+    assert token is not None
+    form = {"headers": {"Idempotency-Key": "form"}, "data": {"csrf_token": token[1]}}
+    assert (await served.anybody.request("DELETE", place, **form)).status_code == 200

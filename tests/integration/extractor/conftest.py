@@ -1,6 +1,5 @@
 """An extractor over the real source stand-in, outbox database and NATS, one database and table of its own per test."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ from qupersync_extractor.application.running import RunHooks, RunReport
 from qupersync_extractor.bootstrap import Workshop, workshop
 from qupersync_extractor.domain.planning import ForcedMode
 from qupersync_extractor.domain.records import OutboxRecord
-from qupersync_extractor.infrastructure.postgres.schema import migrate_outbox
 from qupersync_local.stack import OUTBOX_ROLE
 from qupersync_local.threaded import ThreadedStack
 from qupersync_shared.kernel.ids import Lane, Log, PipelineName, Sequence
@@ -101,16 +99,12 @@ class Runner:
 
 
 @pytest.fixture(scope="session")
-def outbox_template(local_stack: ThreadedStack) -> str:
-    name = "extractor_template"
-    local_stack.create_database(name, owner=OUTBOX_ROLE)
-    asyncio.run(migrate_outbox(local_stack.stack.dsn(OUTBOX_ROLE, name)))
+def bench_schema(local_stack: ThreadedStack) -> None:
     local_stack.execute_source("CREATE SCHEMA IF NOT EXISTS bench; GRANT USAGE ON SCHEMA bench TO PUBLIC")
-    return name
 
 
 @pytest.fixture
-async def bench(local_stack: ThreadedStack, outbox_template: str) -> AsyncIterator[Bench]:
+async def bench(local_stack: ThreadedStack, outbox_template: str, bench_schema: None) -> AsyncIterator[Bench]:
     """A table (id, note, updated_at) of the test's own and a pipeline over it: pages of 100 rows, 3 lanes."""
     table = f"t{uuid4().hex[:12]}"
     local_stack.create_database(table, owner=OUTBOX_ROLE, template=outbox_template)

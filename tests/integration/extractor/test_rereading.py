@@ -23,7 +23,7 @@ from qupersync_shared.kernel.positions import Scalar, ScalarKind, encode_key, en
 from qupersync_shared.runtime.commands import ask
 from qupersync_shared.runtime.lifecycle import Stop
 from qupersync_shared.runtime.quarantine import Unread
-from qupersync_shared.runtime.records import Query
+from qupersync_shared.runtime.records import Query, whoever
 
 pytestmark = pytest.mark.integration
 
@@ -177,7 +177,7 @@ async def test_a_withheld_row_is_listed_redriven_and_settled(bench: Bench) -> No
     runner.use._reader._event_bytes_max = 20_000
     await runner.run()
     shop = runner.shop
-    store = SourceQuarantineStore(shop.stores.withheld, shop.stores.rereads)
+    store = SourceQuarantineStore(shop.stores.withheld, shop.stores.rereads, shop.stores.actions)
     page = await store.list(pipelines=[bench.table], resolved=False, after=None, limit=10)
     (row,) = page.rows
     assert (row.key, page.more, row.resolution) == (encoded(3), 0, None)
@@ -195,6 +195,8 @@ async def test_a_withheld_row_is_listed_redriven_and_settled(bench: Bench) -> No
     assert bench.folded_ids() == await bench.ids()
     assert await store.redrive([row.id]) == []
     assert await store.discard([row.id]) == []
+    done = (await shop.stores.actions.page(Query(filters={"pipeline": bench.table}))).items
+    assert [(one.action.value, one.details["ids"], one.by) for one in done] == [("redrive", [row.id], whoever())] * 2
     envelopes: list[BatchEnvelope] = bench.fold.envelopes
     assert envelopes[-1].mode is Mode.REREAD
 
@@ -206,7 +208,8 @@ async def test_a_withheld_row_that_cannot_be_read_again_says_why(bench: Bench) -
     runner = await bench.process()
     runner.use._reader._event_bytes_max = 20_000
     await runner.run()
-    store = SourceQuarantineStore(runner.shop.stores.withheld, runner.shop.stores.rereads)
+    kept = runner.shop.stores
+    store = SourceQuarantineStore(kept.withheld, kept.rereads, kept.actions)
     (row,) = (await store.list(pipelines=[bench.table], resolved=False, after=None, limit=10)).rows
     await store.redrive([row.id])
     assert await store.unread() == {}

@@ -1,9 +1,9 @@
 """The target's harness of the conformance suite, for what only PostgreSQL or real processes can show."""
 
 import pytest
-from tests.conformance.loader.conftest import postgres, target_template
+from tests.conformance.loader.conftest import postgres
 
-__all__ = ["postgres", "target_template"]
+__all__ = ["postgres"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,26 +6,16 @@ from uuid import uuid4
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from qupersync_extractor.infrastructure.postgres.schema import migrate_outbox
 from qupersync_extractor.infrastructure.postgres.signals import PostgresSignals
 from qupersync_local.stack import OUTBOX_ROLE
 from qupersync_local.threaded import ThreadedStack
 from qupersync_shared.runtime.database import create_engine
-
-TEMPLATE = "persistence_integration"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "integration/persistence" in item.path.as_posix():
             item.add_marker(pytest.mark.integration)
-
-
-@pytest.fixture(scope="session")
-def outbox_template(local_stack: ThreadedStack) -> str:
-    local_stack.create_database(TEMPLATE, owner=OUTBOX_ROLE)
-    local_stack.call(migrate_outbox(local_stack.stack.dsn(OUTBOX_ROLE, TEMPLATE)))
-    return TEMPLATE
 
 
 @pytest.fixture

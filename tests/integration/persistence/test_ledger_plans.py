@@ -19,7 +19,8 @@ from qupersync_shared.runtime.records import Query
 PAGE = 50
 PIPELINES = [PipelineName(f"p{number}") for number in range(100)]
 RUN = "00000000-0000-7000-8000-000000000007"
-# 600 pages of each of 100 pipelines in two logs, marked two by two; the last ones wait for one hop or the other.
+# 600 pages of each of 100 pipelines in two logs, marked two by two; the last ones wait for one hop or the other. One
+# loader group came after the first log was over.
 _FILL = (
     """
     INSERT INTO qupersync.extraction (pipeline, lanes, log, sequence, lane_ids)
@@ -41,7 +42,7 @@ _FILL = (
     """
     INSERT INTO qupersync.ledger_reach (pipeline, loader_group, log, sequence, reached_at)
     SELECT 'p' || n, name, 2, 396, clock_timestamp()
-    FROM generate_series(0, 99) AS n, unnest('{main,reports}'::text[]) AS name
+    FROM generate_series(0, 99) AS n, unnest('{main,reports,late}'::text[]) AS name
     """,
     """
     INSERT INTO qupersync.ledger_mark (pipeline, log, hop, loader_group, sequence, reached_at)
@@ -50,6 +51,10 @@ _FILL = (
          AS hop (name, loader_group)
     WHERE p.sequence % 2 = 0
       AND p.sequence <= CASE WHEN p.log = 1 THEN 198 WHEN hop.name = 'published' THEN 398 ELSE 396 END
+    """,
+    """
+    INSERT INTO qupersync.ledger_mark (pipeline, log, hop, loader_group, sequence)
+    SELECT 'p' || n, 2, 'applied', 'late', 396 FROM generate_series(0, 99) AS n
     """,
     "ANALYZE",
 )

@@ -1,10 +1,10 @@
 """A target of its own for every test, and one pipeline's live table with a shadow beside it."""
 
 import pytest
-from tests.conformance.loader.conftest import PostgresHarness, postgres, target_template
+from tests.conformance.loader.conftest import PostgresHarness, postgres
 from tests.integration.rebuild.sides import Sides
 
-__all__ = ["postgres", "sides", "target_template"]
+__all__ = ["postgres", "sides"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

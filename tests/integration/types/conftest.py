@@ -5,12 +5,12 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from tests.conformance.loader.conftest import postgres, target_template
+from tests.conformance.loader.conftest import postgres
 from tests.integration.types.warehouses import DuckDbWarehouse, RedshiftWarehouse
 
 from qupersync_local.threaded import ThreadedStack
 
-__all__ = ["postgres", "target_template"]
+__all__ = ["postgres"]
 
 
 @pytest.fixture

@@ -74,9 +74,9 @@ class Workshop:
         """The source of the configuration; ConfigurationError where it is missing or has no secret."""
         if self.configuration.source is None:
             raise ConfigurationError(
-                "source is missing", place="qupersync.yaml", cure="Write `source: {kind: redshift, host: …}`"
+                "source is missing", place=self.configuration.place, cure="Write `source: {kind: redshift, host: …}`"
             )
-        return build_source(self.configuration.source, remembered=self.stores.remembered)
+        return build_source(self.configuration.source, self.configuration.place, remembered=self.stores.remembered)
 
     def service(
         self, pipeline: Pipeline, source: Source, schedule: Schedule | None = None, *, joined_late: bool = False
@@ -192,7 +192,7 @@ class Workshop:
 
 @asynccontextmanager
 async def workshop(
-    configuration: Configuration, *, role: str, only: Sequence[str] = (), path: str = "qupersync.yaml"
+    configuration: Configuration, *, role: str, only: Sequence[str] = (), path: str | None = None
 ) -> AsyncIterator[Workshop]:
     """The parts of a process, closed afterwards. Connects to nothing by itself; ConfigurationError where one is due."""
     settings = extractor_settings(configuration, only=only, path=path)
@@ -272,9 +272,9 @@ async def comparison(
     check_comparable(pipeline)
     if configuration.source is None:
         raise ConfigurationError(
-            "source is missing", place="qupersync.yaml", cure="Write `source: {kind: redshift, host: …}`"
+            "source is missing", place=configuration.place, cure="Write `source: {kind: redshift, host: …}`"
         )
-    source, digests = open_digests(configuration.source)
+    source, digests = open_digests(configuration.source, configuration.place)
     if guard is not None:
         source, digests = guard.of_comparison(source, digests, pipeline.name, tell)
     try:

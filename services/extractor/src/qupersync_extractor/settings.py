@@ -44,9 +44,10 @@ class ExtractorSettings:
 
 
 def extractor_settings(
-    configuration: Configuration, *, only: Sequence[str] = (), path: str = "qupersync.yaml"
+    configuration: Configuration, *, only: Sequence[str] = (), path: str | None = None
 ) -> ExtractorSettings:
     """The settings, for all pipelines or those named; ConfigurationError names what is missing."""
+    path = path or configuration.place
     if configuration.nats is None:
         raise ConfigurationError("nats is missing", place=path, cure="Write `nats: {servers: [nats://host:4222]}`")
     outbox_dsn = require_dsn("outbox", configuration.outbox, path)

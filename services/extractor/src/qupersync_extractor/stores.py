@@ -83,6 +83,7 @@ def stores(settings: ExtractorSettings, *, application_name: str) -> Stores:
     idle_seconds = settings.lease_seconds * IDLE_SHARE_OF_LEASE
     engine = create_engine(
         settings.outbox_dsn,
+        name="outbox",
         application_name=application_name,
         connections=settings.outbox_connections,
         idle_in_transaction_seconds=idle_seconds,
@@ -90,6 +91,7 @@ def stores(settings: ExtractorSettings, *, application_name: str) -> Stores:
     )
     control = create_engine(
         settings.outbox_dsn,
+        name="outbox",
         application_name=application_name,
         connections=CONTROL_CONNECTIONS,
         idle_in_transaction_seconds=idle_seconds,

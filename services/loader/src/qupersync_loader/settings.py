@@ -43,9 +43,10 @@ def loader_settings(
     *,
     group: str | None = None,
     only: Sequence[str] = (),
-    path: str = "qupersync.yaml",
+    path: str | None = None,
 ) -> LoaderSettings:
     """The settings, for all pipelines or those named; ConfigurationError names what is missing."""
+    path = path or configuration.place
     if configuration.nats is None:
         raise ConfigurationError("nats is missing", place=path, cure="Write `nats: {servers: [nats://host:4222]}`")
     target_dsn = require_dsn("target", configuration.target, path)

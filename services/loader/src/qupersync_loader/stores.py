@@ -16,6 +16,7 @@ def target_engine(settings: LoaderSettings, *, application_name: str, connection
     """The target's engine; a session frozen inside a transaction is ended well before its lane is handed on."""
     return create_engine(
         settings.target_dsn,
+        name="target",
         application_name=application_name,
         connections=connections or settings.slots + _ONLOOKERS,
         idle_in_transaction_seconds=min(_IDLE_SECONDS_MAX, settings.ack_wait_seconds * _IDLE_SHARE_OF_ACK_WAIT),

@@ -9,10 +9,12 @@ from typing import Any, Final
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 _PIPED_WIDTH: Final = 10_000
+_SHORT: Final = 24  # characters of a column whose cells are never broken in two
 
 
 class _Console(Console):
@@ -32,20 +34,22 @@ def console(*, stderr: bool = False) -> Console:
 def print_table(
     out: Console, columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] = ()
 ) -> None:
-    """A table; `styles` colours rows on a terminal."""
-    if out.is_terminal:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for number, row in enumerate(rows):
-            table.add_row(*(escape(cell) for cell in row), style=styles[number] if styles else None)
-        out.print(table)
-        return
+    """A table; `styles` colours rows on a terminal. Where that is too narrow, plain lines, which it wraps."""
     lines = [tuple(columns), *(tuple(row) for row in rows)]
     widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
-    for line in lines:
+    if out.is_terminal:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for column, width in zip(columns, widths, strict=True):
+            table.add_column(column, overflow="fold", no_wrap=width <= _SHORT)
+        for number, row in enumerate(rows):
+            table.add_row(*(escape(cell) for cell in row), style=styles[number] if styles else None)
+        if Measurement.get(out, out.options.update(max_width=_PIPED_WIDTH), table).minimum <= out.width:
+            out.print(table)
+            return
+    for number, line in enumerate(lines):
         padded = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        print_plain(out, padded.rstrip())
+        style = styles[number - 1] if styles and number else "" if number else "bold"
+        print_plain(out, padded.rstrip(), style)
 
 
 def print_fields(out: Console, fields: Mapping[str, Any]) -> None:

@@ -78,6 +78,7 @@ def create_engine(
     *,
     application_name: str,
     connections: int,
+    name: str = "",
     lock_timeout_seconds: float = 10,
     statement_timeout_seconds: float = 60,
     idle_in_transaction_seconds: float = 20,
@@ -87,8 +88,8 @@ def create_engine(
 
     `idle_in_transaction_seconds` must lie below the lease or ack wait of what the sessions lock. 0 turns a limit off.
     With 0 `connections` nothing is pooled: each use connects anew, as short tools want it. A pooled connection is made
-    anew after half an hour, or when it is found closed. Nothing is connected yet. ValueError when `dsn` is no
-    PostgreSQL DSN.
+    anew after half an hour, or when it is found closed. Nothing is connected yet. `name` (outbox, target) is what
+    errors of connecting call the database. ValueError when `dsn` is no PostgreSQL DSN.
     """
     options = _options(
         dsn,
@@ -99,7 +100,7 @@ def create_engine(
     )
 
     async def creator() -> asyncpg.Connection:
-        return await _connect(options)
+        return await _connect(options, name)
 
     pool: dict[str, Any] = {"poolclass": NullPool}
     if connections:
@@ -120,6 +121,7 @@ async def connect(
     dsn: str,
     *,
     application_name: str,
+    name: str = "",
     lock_timeout_seconds: float = 10,
     statement_timeout_seconds: float = 60,
     idle_in_transaction_seconds: float = 20,
@@ -133,7 +135,7 @@ async def connect(
         idle_in_transaction_seconds=idle_in_transaction_seconds,
     )
     with translated():
-        return await _connect(options)
+        return await _connect(options, name)
 
 
 async def raw_connection(connection: AsyncConnection) -> asyncpg.Connection:
@@ -211,7 +213,10 @@ def _refused(error: BaseException, state: str) -> QupersyncError:
     message = _first_line(error)
     if state.startswith("22"):
         message = _VALUE.sub("…", message)
+    database = _connected_to(error)
     words = "the database connection was lost" if state.startswith("08") else "PostgreSQL refused"
+    if database is not None:
+        words = f"the {database} refused"
     terminal = state[:2] in _TERMINAL_CLASSES and state not in _PASSING_STATES
     kind = TerminalError if terminal else DatabaseUnavailableError
     return kind(f"{words}: {message} ({state})", cure=_CURES.get(state, ""))
@@ -225,13 +230,32 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _unreachable(error: TimeoutError | OSError) -> DatabaseUnavailableError:
+    database = _connected_to(error) or "database"
     if isinstance(error, TimeoutError) and not str(error):
         return DatabaseUnavailableError(
-            "the database did not answer in time", cure="Check that the server is up and can be reached"
+            f"the {database} did not answer in time", cure="Check that the server is up and can be reached"
         )
     return DatabaseUnavailableError(
-        f"the database cannot be reached: {_first_line(error)}", cure="Check host, port and that the server is up"
+        f"the {database} cannot be reached: {_first_line(error)}", cure="Check host, port and that the server is up"
     )
+
+
+class _Database(str):
+    """A note on an error of connecting: which database it was, and where."""
+
+    __slots__ = ()
+
+
+def _connected_to(error: BaseException) -> str | None:
+    """The database that the error kept from being connected to; None where a connection was there already."""
+    return next((note for note in getattr(error, "__notes__", ()) if isinstance(note, _Database)), None)
+
+
+def address(dsn: str) -> str:
+    """Where the DSN leads, as errors may tell it: hosts, ports and database, without user, password and settings."""
+    parts = urlsplit(dsn)
+    hosts = parts.netloc.rpartition("@")[2] or next((v for k, v in parse_qsl(parts.query) if k == "host"), "localhost")
+    return f"{hosts}{parts.path}"
 
 
 def _first_line(error: BaseException) -> str:
@@ -282,8 +306,12 @@ def _milliseconds(seconds: float) -> str:
     return str(round(seconds * 1000))
 
 
-async def _connect(options: dict[str, Any]) -> asyncpg.Connection:
-    connection = await asyncpg.connect(**options)
+async def _connect(options: dict[str, Any], name: str) -> asyncpg.Connection:
+    try:
+        connection = await asyncpg.connect(**options)
+    except DATABASE_ERRORS as error:
+        error.add_note(_Database(f"{name} database at {address(options['dsn'])}".lstrip()))
+        raise
     _notice_dead_peers(connection)
     return connection
 

@@ -115,7 +115,10 @@ class QuestionServer:
         async with self._turn:
             try:
                 reply = await self._reply_or_reason(message, subscribed)
-                await message.respond(reply.model_dump_json(exclude_defaults=True).encode())
+                try:
+                    await message.respond(_written(reply))
+                except nats.errors.MaxPayloadError:
+                    await message.respond(_written(_too_long(subscribed)))
             except (nats.errors.Error, OSError) as error:
                 _log.info("question_unanswered", subject=subscribed.subject, error=error)
 
@@ -143,3 +146,15 @@ class QuestionServer:
                 cure=f"Its log has `{topic.failure}` with the cause",
                 passing=False,
             )
+
+
+def _written(reply: Command) -> bytes:
+    return reply.model_dump_json(exclude_defaults=True).encode()
+
+
+def _too_long(topic: Topic) -> Command:
+    return topic.refusal(
+        refused="the answer is longer than a NATS message may be",
+        cure="Raise the server's max_payload, or look with the services' own commands",
+        passing=False,
+    )

@@ -9,11 +9,20 @@ from tests.unit.extractor.application.bench import NAME, Bench
 
 from qupersync_extractor.application import observing
 from qupersync_extractor.application.observing import LedgerObserver, reached_by_groups
-from qupersync_extractor.domain.whereabouts import Whereabouts
+from qupersync_extractor.domain.whereabouts import Reached, Whereabouts
 from qupersync_extractor.infrastructure.memory.ledger import MemoryLedger
 from qupersync_shared.contracts.progress import LaneProgress
 from qupersync_shared.kernel.errors import DatabaseUnavailableError, StreamUnavailableError
-from qupersync_shared.kernel.ids import GroupName, Lane, PipelineName, Sequence, StreamSequence, uuid7
+from qupersync_shared.kernel.ids import (
+    EventId,
+    GroupName,
+    Lane,
+    Log,
+    PipelineName,
+    Sequence,
+    StreamSequence,
+    uuid7,
+)
 
 MAIN = GroupName("main")
 APPLIED_AT = datetime(2026, 1, 1, 12, 0, 5, tzinfo=UTC)
@@ -37,8 +46,11 @@ class Streams:
     """Which groups have consumers."""
 
     groups: list[GroupName] = field(default_factory=list)
+    missing: set[PipelineName] = field(default_factory=set)
 
-    async def acknowledged(self, _: PipelineName) -> Mapping[tuple[GroupName, Lane], StreamSequence]:
+    async def acknowledged(self, pipeline: PipelineName) -> Mapping[tuple[GroupName, Lane], StreamSequence]:
+        if pipeline in self.missing:
+            raise StreamUnavailableError("the stream is missing")
         return {(group, Lane(0)): StreamSequence(1) for group in self.groups}
 
 
@@ -143,6 +155,41 @@ async def test_a_target_that_lost_pages_is_believed_when_it_says_so_twice(watche
     assert (await watched.standing()).applied[MAIN].sequence == last
     await watched.observer.look()
     assert (await watched.standing()).applied[MAIN].sequence == 1
+
+
+async def test_a_pipeline_that_rests_is_believed_too_while_others_move(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await watched.extract(1)
+    last = watched.bench.sequence
+    await watched.publish(last, last)
+    watched.apply(last, last)
+    await watched.observer.look()
+    await watched.bench.registry.register(PipelineName("busy"), 1)
+    row = watched.bench.store.pipelines[PipelineName("busy")]
+    row.state = replace(row.state, sequence=Sequence(9), lane_ids={Lane(0): EventId(uuid7())})
+    watched.apply(0, 0)
+    for limit in (0.0, 600.0, 0.0):  # a full look, one at what moves, a full look
+        monkeypatch.setattr(observing, "FULL_LOOK_SECONDS", limit)
+        assert await watched.observer.look()
+    assert (await watched.standing()).applied[MAIN].sequence == 0
+
+
+async def test_a_stream_that_is_gone_keeps_no_other_group_from_being_forgotten(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every_look_is_full(monkeypatch)
+    lost = PipelineName("a_lost_one")
+    await watched.bench.registry.register(lost, 1)
+    row = watched.bench.store.pipelines[lost]
+    row.state = replace(row.state, sequence=Sequence(1), lane_ids={Lane(0): EventId(uuid7())})
+    watched.streams.missing = {lost}
+    await watched.extract(1)
+    here = Reached(log=Log(1), sequence=Sequence(1))
+    await watched.ledger.mark_applied({(lost, MAIN): here, (NAME, MAIN): here})
+    await watched.observer.look()
+    assert set((await watched.ledger.whereabouts([lost]))[lost].applied) == {MAIN}
+    assert (await watched.standing()).applied == {}
 
 
 async def test_a_group_that_says_nothing_counts_until_its_consumers_are_gone(

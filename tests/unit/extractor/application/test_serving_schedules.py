@@ -168,6 +168,40 @@ async def test_a_snapshot_that_was_left_in_the_middle_goes_on_at_once(bench: Cou
             await until(lambda: snapshots(bench) == 2)
 
 
+async def test_a_run_that_has_failed_is_made_by_the_next_process_however_late_that_is(bench: Counting) -> None:
+    async with down(bench, bench.by_cron(), HOUR):
+        bench.source.trouble = SourceUnavailableError("down")
+        async with served(service := bench.by_cron()):
+            await until(lambda: bench.store.pipelines[NAME].trouble is not None)
+            await until(lambda: "down" in service.troubles.by_pipeline().get(NAME, ""))
+        bench.pass_time(20 * MINUTE)
+        bench.source.trouble = None
+        async with served(again := bench.by_cron()):
+            await until(lambda: bench.made == [START, START + HOUR + 20 * MINUTE])
+            await bench.seen(again)
+        assert len(bench.made) == 2
+
+
+async def test_an_incremental_run_that_was_left_in_the_middle_goes_on_however_late_that_is(bench: Counting) -> None:
+    def gone(_: ReadRequest) -> None:
+        if bench.store.pipelines[NAME].state.between_pages:
+            raise SourceUnavailableError("its process is gone in the same moment")
+
+    async with down(bench, bench.by_cron(), HOUR):
+        bench.insert(*range(2, 30))
+        bench.source.before_read = gone
+        async with served(bench.by_cron()):
+            await until(lambda: bench.store.pipelines[NAME].state.between_pages)
+        bench.store.pipelines[NAME].trouble = None  # nor did it say so
+        bench.source.before_read = None
+        bench.pass_time(20 * MINUTE)
+        async with served(again := bench.by_cron()):
+            await until(lambda: bench.made == [START, START + HOUR + 20 * MINUTE])
+            await bench.seen(again)
+        assert not bench.store.pipelines[NAME].state.between_pages
+        assert len(bench.made) == 2
+
+
 async def test_another_definition_takes_effect_at_once(bench: Counting) -> None:
     async with down(bench, bench.service(), MINUTE), served(bench.service(page_rows=7)):
         await until(lambda: bench.made == [START, START + MINUTE])

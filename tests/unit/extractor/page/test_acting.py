@@ -130,3 +130,51 @@ async def test_logging_in_leads_nowhere_else(guarded: PageWorld, place: str) -> 
     assert answer.headers["location"] == "/"
     assert answer.headers["set-cookie"].lower().count("httponly") == 1
     assert HOST not in answer.headers["location"]
+
+
+@pytest.mark.parametrize("where", [">", "a.b", "main 1", "@sources", ""])
+async def test_a_place_that_is_no_name_never_reaches_nats(world: PageWorld, where: str) -> None:
+    asked = {"pipeline": str(COST), "where": where, "kind": "quarantine", "id": "7"}
+
+    seen = await world.browser.get("/parked/entries", params=asked)
+    done = await world.browser.post("/parked/redrive", data=asked)
+
+    assert (seen.status_code, done.status_code) == (400, 400)
+    assert world.parked.done == []
+
+
+async def test_a_loader_group_called_source_is_not_the_source(world: PageWorld) -> None:
+    group, source = (Place(pipeline=COST, group=name) for name in (GroupName("source"), None))
+    for place in (group, source):
+        world.parked.heaps[place, ParkedKind.QUARANTINE] = [parked_row(now(), "value out of range")]
+
+    seen = await world.see("/parked")
+    await world.browser.post(
+        "/parked/redrive", data={"pipeline": str(COST), "where": "source", "kind": "quarantine", "id": "7"}
+    )
+
+    assert "at the source" in seen
+    assert "in the target of group source" in seen
+    assert [place for _, place, _, _ in world.parked.done] == [group]
+
+
+async def test_what_loaded_since_it_was_counted_is_not_shown(world: PageWorld) -> None:
+    world.parked.heaps[MAIN, ParkedKind.DEAD_LETTERS] = []
+    world.parked.stale = 3
+
+    assert "Nothing waits" in await world.see("/parked")
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/pipelines/cost_usage/trigger", {"mode": "snapshto"}),
+        ("/pipelines/cost_usage/pause", {"reason": "a\x00b"}),
+        ("/parked/redrive", {"pipeline": "cost_usage", "where": "main", "kind": "quarantine", "id": "a\x00"}),
+    ],
+)
+async def test_a_form_that_makes_no_sense_does_nothing(world: PageWorld, path: str, said: dict[str, str]) -> None:
+    answer = await world.browser.post(path, data=said)
+
+    assert answer.status_code == 400
+    assert not world.store.actions

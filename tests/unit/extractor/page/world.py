@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+from fastapi import FastAPI
 
 from qupersync_extractor.application.operations import Operations
 from qupersync_extractor.application.parked import (
@@ -186,6 +187,7 @@ class ScriptedParked:
 
     heaps: dict[tuple[Place, ParkedKind], list[ParkedEntry]] = field(default_factory=dict)
     away: str | None = None
+    stale: int = 0  # counted with the dead letters, and there no more
     done: list[tuple[str, Place, ParkedKind, Chosen]] = field(default_factory=list)
 
     async def waiting(self, pipelines: SequenceOf[PipelineName]) -> list[Waiting]:
@@ -194,7 +196,7 @@ class ScriptedParked:
             Waiting(
                 place=place,
                 quarantined=len(self.heaps.get((place, ParkedKind.QUARANTINE), [])),
-                dead_letters=len(self.heaps.get((place, ParkedKind.DEAD_LETTERS), [])),
+                dead_letters=self.stale + len(self.heaps.get((place, ParkedKind.DEAD_LETTERS), [])),
             )
             for place in places
         ]
@@ -252,6 +254,7 @@ class ScriptedRebuilds:
 class PageWorld:
     """What a test turns, and looks at through `browser`."""
 
+    app: FastAPI
     browser: httpx.AsyncClient
     store: MemoryStore
     desk: Desk
@@ -363,7 +366,9 @@ async def opened(
     )
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url=HOST) as browser:
-        yield PageWorld(browser=browser, store=store, desk=desk, parked=parked, rebuilds=rebuilds, document=told)
+        yield PageWorld(
+            app=app, browser=browser, store=store, desk=desk, parked=parked, rebuilds=rebuilds, document=told
+        )
 
 
 def parked_row(now: datetime, reason: str, *, id_: str = "7", key: str = '["42"]') -> ParkedEntry:

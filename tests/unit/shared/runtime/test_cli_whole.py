@@ -230,7 +230,21 @@ def test_without_a_terminal_a_question_says_how_to_agree_beforehand(place: Path)
 def test_every_question_may_be_agreed_to_beforehand(place: Path) -> None:
     agreed = called(place, "history", "--purge-older-than", "30d", "--yes")
     assert agreed.returncode == 1, "it goes on, and finds no database"
-    assert "the database cannot be reached" in agreed.stderr
+    assert "the outbox database at " in agreed.stderr
+    assert " cannot be reached: " in agreed.stderr
+
+
+def test_what_is_missing_is_told_with_the_file_that_was_read(place: Path) -> None:
+    (place / "other.yaml").write_text("pipelines: {}\n")
+    for command in (("history",), ("dead-letters", "list")):
+        done = called(place, "-c", "other.yaml", *command)
+        assert "other.yaml: nats is missing" in done.stdout + done.stderr
+
+
+def test_a_wrong_argument_is_no_fault_of_the_configuration(place: Path) -> None:
+    assert called(place, "quarantine", "show", "17").stderr.startswith("error: arguments: '17' names no row. ")
+    wrong = called(place, "replay", "cost_usage", "--into", "x")
+    assert (wrong.returncode, wrong.stderr) == (2, "error: --into: 'x' is no schema and table. Write schema.table\n")
 
 
 def test_an_answer_may_be_piped_and_no_is_no(place: Path) -> None:
@@ -239,7 +253,8 @@ def test_an_answer_may_be_piped_and_no_is_no(place: Path) -> None:
     assert refused.stderr.endswith("nothing was done\n")
     agreed = called(place, "reset", "cost_usage", "--json", typed="y\n")
     assert agreed.stdout == "", "the question is none of the document"
-    assert "the database cannot be reached" in agreed.stderr
+    assert "the outbox database at " in agreed.stderr
+    assert " cannot be reached: " in agreed.stderr
 
 
 def test_ctrl_c_at_a_question_ends_without_a_word(place: Path) -> None:

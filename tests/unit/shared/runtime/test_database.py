@@ -101,6 +101,35 @@ def test_lost_connections_are_transient(error: BaseException, wrap: Wrap) -> Non
     assert found.message
 
 
+@pytest.mark.parametrize(
+    ("dsn", "place"),
+    [
+        ("postgresql://someone:top-secret@127.0.0.1:1/app?password=other-secret", "127.0.0.1:1/app"),
+        ("postgresql:///app?host=/nowhere/top&password=other-secret", "/nowhere/top/app"),
+    ],
+)
+async def test_errors_of_connecting_say_which_database_and_where(dsn: str, place: str) -> None:
+    engine = create_engine(dsn, application_name="qupersync-test", connections=1, name="target")
+    try:
+        error = await _fails(engine)
+    finally:
+        await engine.dispose()
+    assert isinstance(error, DatabaseUnavailableError)
+    assert str(error).startswith(f"the target database at {place} cannot be reached: ")
+    with pytest.raises(DatabaseUnavailableError, match=f"the database at {place} cannot be reached: ") as bare_one:
+        await connect(dsn, application_name="qupersync-test")
+    assert "secret" not in f"{error}{bare_one.value}"
+
+
+def test_a_refusal_while_connecting_names_the_database_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(**_: Any) -> None:
+        raise server_error("28P01", "password authentication failed")
+
+    monkeypatch.setattr(asyncpg, "connect", refused)
+    with pytest.raises(DatabaseUnavailableError, match=r"^the outbox database at db:5432/q refused: password"):
+        asyncio.run(connect("postgresql://u:p@db:5432/q", application_name="qupersync-test", name="outbox"))
+
+
 def test_a_busy_pool_is_transient() -> None:
     found = translate(PoolTimeoutError("QueuePool limit of size 1 overflow 0 reached"))
     assert isinstance(found, DatabaseUnavailableError)
@@ -256,7 +285,7 @@ def captured(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 async def _fails(engine: AsyncEngine) -> QupersyncError:
-    with pytest.raises(ConnectionRefusedError) as raised:
+    with pytest.raises(OSError) as raised:  # noqa: PT011  # of several kinds
         await engine.connect()
     await engine.dispose()
     return translate(raised.value)

@@ -142,11 +142,14 @@ class Appointments:
     _at_once: bool = field(default=False, init=False)
     _taken_at: datetime | None = field(default=None, init=False)
 
-    def begin(self, last: LastRun | None, *, at_once: bool) -> None:
-        """The first run is due as the last one says; `at_once`, too, where that was one of another definition."""
+    def begin(self, last: LastRun | None, *, at_once: bool, overdue: bool = False) -> None:
+        """The first run is due as the last one says; `at_once`, too, where that was one of another definition.
+
+        `overdue`: one was begun and is not over. It is due now, unless another extractor makes it.
+        """
         now = self.clock.now()
         self._at_once = at_once or (last is not None and last.definition != self.definition)
-        due = now if self._at_once else due_at(self.timetable, last, now)
+        due = now if self._at_once or overdue else due_at(self.timetable, last, now)
         self.agenda.enter(self.pipeline, self.timetable, due, self._ring)
 
     def make(self, last: LastRun) -> None:

@@ -17,6 +17,10 @@ CONFIGURATION: Final = "configuration"
 _NOTE_TRIES: Final = 5
 
 
+class NeverRunError(QupersyncError):
+    """The pipeline is configured, and no extractor has ever taken it up."""
+
+
 def _yes_or_no(text: str) -> bool:
     if text not in {"yes", "no"}:
         raise ValueError("write yes or no")
@@ -138,7 +142,7 @@ class ControlWorkFactory(Protocol):
 async def pause(
     begin: ControlWorkFactory, pipeline: PipelineName, *, by: str, reason: str | None, version: int | None
 ) -> PipelineControl:
-    """Pauses a pipeline, and records who did; the record as it is then."""
+    """Pauses a pipeline, and records who did; the record as it is then. NeverRunError."""
     async with begin() as work:
         control = await _known(work, pipeline)
         control.pause(by=by, at=await work.controls.now(), reason=reason, version=version)
@@ -148,7 +152,7 @@ async def pause(
 
 
 async def resume(begin: ControlWorkFactory, pipeline: PipelineName, *, by: str, version: int | None) -> PipelineControl:
-    """Lets a paused pipeline go on, and records who did; the record as it is then."""
+    """Lets a paused pipeline go on, and records who did; the record as it is then. NeverRunError."""
     async with begin() as work:
         control = await _known(work, pipeline)
         control.resume(by=by, at=await work.controls.now(), version=version)
@@ -213,7 +217,7 @@ def _in_a_line(reason: str | None) -> str | None:
 async def _known(work: ControlWork, pipeline: PipelineName) -> PipelineControl:
     control = await work.controls.get(pipeline)
     if control is None:
-        raise QupersyncError(
+        raise NeverRunError(
             f"{pipeline} has never run", cure="Start `qupersync-extractor run`: pipelines are known from then on"
         )
     return control

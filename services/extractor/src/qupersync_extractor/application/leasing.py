@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 from qupersync_extractor.application.ports import Registry
 from qupersync_shared.kernel.errors import LeaseLostError, QupersyncError
 from qupersync_shared.kernel.ids import FencingToken, PipelineName
+
+LEASE_MAX: Final = timedelta(hours=2)
+"""Nothing is leased for so long: what would last longer was given before the database's clock was put back."""
 
 
 class _Renewal:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from qupersync_extractor.application import control
 from qupersync_extractor.application.actions import ActionKind, Actions
-from qupersync_extractor.application.control import ControlWorkFactory, PipelineControl
+from qupersync_extractor.application.control import ControlWorkFactory, NeverRunError, PipelineControl
 from qupersync_extractor.application.history import purge_history
 from qupersync_extractor.application.ledger import Ledger
 from qupersync_extractor.application.ports import OutboxReader, Registry
@@ -15,10 +15,6 @@ from qupersync_extractor.application.runs import Runs
 from qupersync_extractor.domain.planning import ForcedMode
 from qupersync_shared.kernel.errors import QupersyncError, TransientError
 from qupersync_shared.kernel.ids import Log, PipelineName
-
-
-class NeverRunError(QupersyncError):
-    """The pipeline is configured, and no extractor has ever taken it up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +47,13 @@ class Operations:
     async def pause(
         self, pipeline: PipelineName, *, by: str, reason: str | None = None, version: int | None = None
     ) -> PipelineControl:
-        """Pauses a pipeline; the record as it is then. StaleVersionError where somebody decided since `version`."""
+        """Pauses a pipeline; the record as it is then. StaleVersionError where somebody decided since `version`;
+        NeverRunError.
+        """
         return await control.pause(self.controls, pipeline, by=by, reason=reason, version=version)
 
     async def resume(self, pipeline: PipelineName, *, by: str, version: int | None = None) -> PipelineControl:
-        """Lets a paused pipeline go on; the record as it is then. StaleVersionError as `pause`."""
+        """Lets a paused pipeline go on; the record as it is then. StaleVersionError and NeverRunError as `pause`."""
         return await control.resume(self.controls, pipeline, by=by, version=version)
 
     async def reset(

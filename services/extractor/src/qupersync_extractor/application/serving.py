@@ -135,7 +135,9 @@ class PipelineService:
             self._appointments.end()
 
     async def _begin(self) -> None:
-        """The first run is due as the last one says, whoever made it; one that was left in the middle goes on."""
+        """The first run is due as the last one says, whoever made it; one that was left in the middle goes on, and one
+        that has failed is tried, however late.
+        """
         registration: Registration | None = None
         with suppress(QupersyncError):  # then it is tried at once, and the lease shows whether it was due
             registration = await self.registry.get(self._pipeline)
@@ -143,7 +145,8 @@ class PipelineService:
         unfinished = registration is not None and (
             registration.state.snapshot is not None or registration.state.snapshot_wish is not None
         )
-        self._appointments.begin(self._last, at_once=unfinished)
+        overdue = registration is not None and (registration.trouble is not None or registration.state.between_pages)
+        self._appointments.begin(self._last, at_once=unfinished, overdue=overdue)
 
     async def _serve(self, stop: Stop) -> None:
         while not stop.requested:

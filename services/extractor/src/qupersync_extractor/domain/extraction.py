@@ -82,6 +82,11 @@ class Extraction:
         if self.log < 1 or self.sequence < 0 or self.lanes < 1:
             raise ValueError("log and lanes are at least 1, sequence is not negative")
 
+    @property
+    def between_pages(self) -> bool:
+        """Whether an incremental run has committed pages and not its last one: that leaves no key in the cursor."""
+        return self.cursor is not None and not isinstance(self.cursor.key, KeyBound)
+
 
 def begin_snapshot(
     state: Extraction, *, snapshot_id: SnapshotId, began_at: datetime, high: Scalar | None, fingerprint: str

@@ -16,12 +16,20 @@ class Hop(StrEnum):
 
 
 class PageState(StrEnum):
-    """How far a page has come. `superseded`: its log is over, and what it said is said again in a later one."""
+    """How far a page has come. `superseded`: its log is over, and what it said is said again in a later one.
+
+    `applied`: by every group; of a log that is over, by every one that has applied anything of it.
+    """
 
     EXTRACTED = "extracted"
     PUBLISHED = "published"
     APPLIED = "applied"
     SUPERSEDED = "superseded"
+
+    @property
+    def waits(self) -> bool:
+        """Whether a loader group has yet to apply it."""
+        return self in (PageState.EXTRACTED, PageState.PUBLISHED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,9 @@ def known(settings: Configuration, pipeline: str) -> PipelineName:
     """The pipeline, which is configured; ConfigurationError naming those that are."""
     if pipeline not in settings.pipelines:
         listed = ", ".join(sorted(settings.pipelines)) or "none"
-        raise ConfigurationError(f"there is no pipeline {pipeline!r}", place="pipelines", cure=f"Known: {listed}")
+        raise ConfigurationError(
+            f"there is no pipeline {pipeline!r}", place="pipelines", cure=f"Known pipelines: {listed}"
+        )
     return PipelineName(pipeline)
 
 

@@ -4,15 +4,18 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from qupersync_extractor.application.actions import ActionKind, Actions
 from qupersync_extractor.application.quarantine import QuarantinedRow as WithheldRowFacts
 from qupersync_extractor.application.quarantine import WithheldRows
 from qupersync_extractor.application.rereads import Rereads
 from qupersync_extractor.domain.rereads import Reread, WantedKeys
 from qupersync_extractor.settings import extractor_settings
 from qupersync_extractor.stores import stores
+from qupersync_shared.contracts.parked import ParkedKind
 from qupersync_shared.kernel.errors import QupersyncError
 from qupersync_shared.kernel.ids import PipelineName, uuid7
 from qupersync_shared.runtime.quarantine import QuarantinedRow, QuarantinePage, QuarantineStore, Side, Unread
+from qupersync_shared.runtime.records import whoever
 from qupersync_shared.runtime.settings import Configuration
 
 OPERATOR = "operator"
@@ -21,9 +24,10 @@ OPERATOR = "operator"
 class SourceQuarantineStore:
     """Rows withheld at the source, in the extractor's database; a redrive reads their keys again."""
 
-    def __init__(self, withheld: WithheldRows, rereads: Rereads) -> None:
+    def __init__(self, withheld: WithheldRows, rereads: Rereads, actions: Actions) -> None:
         self._withheld = withheld
         self._rereads = rereads
+        self._actions = actions
         self._asked: dict[str, UUID] = {}
         self._unread: dict[str, Unread] = {}
 
@@ -43,7 +47,7 @@ class SourceQuarantineStore:
     async def redrive(self, ids: Sequence[str], *, seconds: float | None = None) -> Sequence[str]:
         """Asks the extractor, through its own database, to read the keys again; it settles what it finds."""
         del seconds  # the database takes the request, whether or not an extractor runs
-        asked = []
+        asked: list[WithheldRowFacts] = []
         for row in await self._withheld.find(ids):
             if row.resolution is not None:
                 continue
@@ -52,9 +56,10 @@ class SourceQuarantineStore:
                 raise QupersyncError(
                     f"{row.pipeline} is not known in the outbox database", cure="Start `qupersync-extractor run` once"
                 )
-            asked.append(row.id)
+            asked.append(row)
             self._asked[row.id] = reread.id
-        return asked
+        await self._record(ActionKind.REDRIVE, asked)
+        return [row.id for row in asked]
 
     async def unread(self) -> Mapping[str, Unread]:
         for row, request in list(self._asked.items()):
@@ -66,7 +71,17 @@ class SourceQuarantineStore:
         return self._unread
 
     async def discard(self, ids: Sequence[str]) -> Sequence[str]:
-        return await self._withheld.discard(ids)
+        rows = {row.id: row for row in await self._withheld.find(ids)}
+        discarded = await self._withheld.discard(ids)
+        await self._record(ActionKind.DISCARD, [rows[row] for row in discarded if row in rows])
+        return discarded
+
+    async def _record(self, action: ActionKind, rows: Sequence[WithheldRowFacts]) -> None:
+        """Who did it, pipeline by pipeline, as API and page have it written down."""
+        for pipeline in sorted({row.pipeline for row in rows}):
+            ids = [row.id for row in rows if row.pipeline == pipeline]
+            details = {"group": None, "kind": ParkedKind.QUARANTINE.value, "count": len(ids), "ids": ids}
+            await self._actions.record(action, by=whoever(), pipeline=pipeline, details=details)
 
     async def _reread(self, row: WithheldRowFacts) -> Reread:
         """A request for the row's key; the one that waits already, if there is one."""
@@ -87,7 +102,7 @@ async def open_quarantine(configuration: Configuration, group: str | None) -> As
     del group
     kept = stores(extractor_settings(configuration), application_name="qupersync-cli")
     try:
-        yield SourceQuarantineStore(kept.withheld, kept.rereads)
+        yield SourceQuarantineStore(kept.withheld, kept.rereads, kept.actions)
     finally:
         await kept.close()
 

@@ -124,6 +124,7 @@ class RunningPipelines:
     async def _let_go(self, one: RunningPipeline, *, removed: bool) -> None:
         one.removed = removed
         one.ending.request()
+        self.shop.requests.wake(one.pipeline.name)  # it would look for itself, some seconds later
         if one.task is not None:
             await asyncio.wait((one.task,))  # not gathered: whoever gives up waiting must not cancel it
         if self._running.get(one.pipeline.name) is one:
@@ -162,6 +163,7 @@ class RunningPipelines:
                 self.shop.troubles.set(one.pipeline.name, _PART, reason_of(error))
                 _log.exception("pipeline_failed", pipeline=one.pipeline.name)
                 await one.ending.wait(_AGAIN_SECONDS)
+                self.shop.troubles.clear(one.pipeline.name, _PART)  # whatever keeps it now says so itself
 
     def _comparing(self, one: RunningPipeline) -> list[asyncio.Task[None]]:
         """The pipeline's comparisons by schedule, if it has one, and this process extracts."""

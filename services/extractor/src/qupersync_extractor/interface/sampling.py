@@ -32,10 +32,13 @@ async def take_sample(configuration: Configuration, name: str, rows: int) -> Sam
     """The rows whose keys have the least MD5s; of an entity, of its first 10,000 rows in key order."""
     if configuration.source is None:
         raise ConfigurationError(
-            "source is missing", place="qupersync.yaml", cure="Write `source: {kind: redshift, host: …}`"
+            "source is missing", place=configuration.place, cure="Write `source: {kind: redshift, host: …}`"
         )
     pipeline = pipeline_of(name, configuration.pipelines[name])
-    source, probe = build_source(configuration.source), build_probe(configuration.source)
+    source, probe = (
+        build_source(configuration.source, configuration.place),
+        build_probe(configuration.source, configuration.place),
+    )
     try:
         schema = await row_schema(source, pipeline)
         batch = await chosen_rows(source, probe, pipeline, schema, rows)

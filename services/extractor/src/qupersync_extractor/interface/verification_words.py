@@ -74,9 +74,10 @@ def document(pipeline: PipelineName, group: GroupName, outcome: "Outcome", *, se
 def lines(pipeline: PipelineName, group: GroupName, outcome: "Outcome", *, seconds: float) -> list[str]:
     """The outcome for people."""
     counts = outcome.counts()
+    ranges = "1 range" if counts.ranges == 1 else f"{counts.ranges:,} ranges"
     compared = (
-        f"{pipeline}, group {group}: {counts.source_rows} rows at the source and {counts.target_rows} in the target, "
-        f"in {counts.ranges} ranges; {bytes_shown(counts.bytes_moved)} moved in {seconds:.1f} s"
+        f"{pipeline}, group {group}: {counts.source_rows:,} rows at the source and {counts.target_rows:,} in the "
+        f"target, in {ranges}; {bytes_shown(counts.bytes_moved)} moved in {seconds:.1f} s"
     )
     told = [compared]
     told += [f"  {_difference(one)}" for one in outcome.drift[:KEYS_SHOWN]]

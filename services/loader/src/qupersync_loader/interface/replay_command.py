@@ -73,8 +73,10 @@ def _table(into: str) -> tuple[str, str]:
 
     try:
         return split_table(into)
-    except ValueError as error:
-        raise ConfigurationError(str(error), place="--into", cure="Write schema.table") from None
+    except ValueError:
+        raise ConfigurationError(
+            f"{into!r} is no schema and table", place="--into", cure="Write schema.table"
+        ) from None
 
 
 def _position(option: str, text: str | None) -> "Position | None":

@@ -25,8 +25,10 @@ async def take_sample(configuration: Configuration, name: str, rows: int) -> Sam
     """The rows whose keys have the least MD5s, in that order; every column of the table, ours too."""
     section = configuration.pipelines[name]
     schema, table = split_table(section.into)
-    dsn = require_dsn("target", configuration.target, "qupersync.yaml")
-    driver = await connect(dsn, application_name="qupersync-sample", statement_timeout_seconds=_SECONDS_MAX)
+    dsn = require_dsn("target", configuration.target, configuration.place)
+    driver = await connect(
+        dsn, name="target", application_name="qupersync-sample", statement_timeout_seconds=_SECONDS_MAX
+    )
     try:
         with translated():
             async with driver.transaction(readonly=True):

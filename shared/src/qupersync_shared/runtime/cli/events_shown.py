@@ -12,6 +12,7 @@ from qupersync_shared.contracts.payload import checksum, decode
 from qupersync_shared.kernel.errors import EventRefusedError
 from qupersync_shared.kernel.ids import PipelineName
 from qupersync_shared.kernel.positions import encode_key, encode_position
+from qupersync_shared.runtime.console import bytes_shown
 from qupersync_shared.runtime.stream_reading import StreamMessage
 
 
@@ -20,11 +21,11 @@ def line(pipeline: PipelineName, message: StreamMessage) -> str:
     head = f"{_text(message.at)}  #{message.sequence:<8} lane {_lane(message):<3}"
     envelope, problem = _envelope(pipeline, message)
     if envelope is None:
-        return f"{head} FOREIGN  {_size(message.bytes)}  {problem}"
+        return f"{head} FOREIGN  {bytes_shown(message.bytes)}  {problem}"
     told = [f"{envelope.log}/{envelope.sequence}"]
     if envelope.generation:
         told.append(f"generation {envelope.generation}")
-    told += [envelope.mode.value, f"{envelope.row_count} rows", _size(message.bytes)]
+    told += [envelope.mode.value, f"{envelope.row_count:,} rows", bytes_shown(message.bytes)]
     if envelope.snapshot_first or envelope.snapshot_last:
         told.append("+".join(word for word, holds in _ends(envelope) if holds) + " page")
     if envelope.honest_time is not None:
@@ -120,7 +121,3 @@ def _lane(message: StreamMessage) -> str:
 
 def _text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _size(count: int) -> str:
-    return f"{count} B" if count < 10_000 else f"{count / 1000:.0f} kB"  # noqa: PLR2004  # exact while it is short

@@ -24,6 +24,7 @@ from qupersync_shared.runtime.cli.options import ConfigOption, JsonOption, Pipel
 from qupersync_shared.runtime.cli.probing import run
 from qupersync_shared.runtime.console import console, print_json, print_plain, print_table, seconds_shown
 from qupersync_shared.runtime.jetstream import connect, translated
+from qupersync_shared.runtime.lane_words import told_once
 from qupersync_shared.runtime.settings import Configuration, NatsSection
 from qupersync_shared.runtime.stream_reading import LaneConsumer, lane_consumers
 
@@ -51,7 +52,7 @@ class Membership:
     @property
     def trouble(self) -> str | None:
         """What its lanes say, each thing once."""
-        return "; ".join(dict.fromkeys(told.trouble for told in self.told.values() if told.trouble)) or None
+        return "; ".join(told_once(told.trouble for told in self.told.values() if told.trouble)) or None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

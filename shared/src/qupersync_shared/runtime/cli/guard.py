@@ -88,7 +88,8 @@ def _explain(error: Exception) -> int:
         traceback.print_exception(error)
     match error:
         case ConfigurationError():
-            sys.stderr.write(f"configuration: {describe(error)}\n")
+            of_the_call = error.place == "arguments" or error.place.startswith("-")
+            sys.stderr.write(f"{'error' if of_the_call else 'configuration'}: {describe(error)}\n")
             return EXIT_USAGE
         case UnknownFieldError() | BadCursorError() | NobodyToAskError():
             sys.stderr.write(f"error: {describe(error)}\n")

@@ -11,7 +11,9 @@ def narrowed(configuration: Configuration, names: Sequence[str]) -> Configuratio
     for name in names:
         if name not in configuration.pipelines:
             known = ", ".join(sorted(configuration.pipelines)) or "none"
-            raise ConfigurationError(f"there is no pipeline {name!r}", place="pipelines", cure=f"Known: {known}")
+            raise ConfigurationError(
+                f"there is no pipeline {name!r}", place="pipelines", cure=f"Known pipelines: {known}"
+            )
     if not names:
         return configuration
     chosen = {name: section for name, section in configuration.pipelines.items() if name in names}

@@ -35,13 +35,16 @@ class Probed(Generic[Answer]):
 
 async def ask_all(probes: Sequence[Probe[Answer]], *, seconds_max: float) -> list[Probed[Answer]]:
     """Every probe's result, in order, within about `seconds_max` whatever they do."""
-    return list(await asyncio.gather(*(_ask(probe, seconds_max) for probe in probes)))
+    tasks = [asyncio.ensure_future(probe.ask()) for probe in probes]
+    # Each does what it does before it waits for anybody: mostly imports, which hold the loop and are no server's fault.
+    await asyncio.sleep(0)
+    asked = zip(probes, tasks, strict=True)
+    return list(await asyncio.gather(*(_answer(probe, task, seconds_max) for probe, task in asked)))
 
 
-async def _ask(probe: Probe[Answer], seconds_max: float) -> Probed[Answer]:
+async def _answer(probe: Probe[Answer], task: asyncio.Future[Answer], seconds_max: float) -> Probed[Answer]:
     began = time.monotonic()
     # Not asyncio.timeout: a probe that swallows its cancellation, or cleans up slowly, must not hold the others.
-    task = asyncio.ensure_future(probe.ask())
     done, _ = await asyncio.wait({task}, timeout=seconds_max)
     seconds = round(time.monotonic() - began, 3)
     if not done:

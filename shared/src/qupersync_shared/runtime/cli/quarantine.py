@@ -183,7 +183,9 @@ def known(context: typer.Context, config: Any, pipelines: Sequence[str] | None) 
     for pipeline in pipelines or ():
         if pipeline not in names:
             listed = ", ".join(sorted(names)) or "none"
-            raise ConfigurationError(f"there is no pipeline {pipeline!r}", place="--pipeline", cure=f"Known: {listed}")
+            raise ConfigurationError(
+                f"there is no pipeline {pipeline!r}", place="--pipeline", cure=f"Known pipelines: {listed}"
+            )
     return list(pipelines or ())
 
 

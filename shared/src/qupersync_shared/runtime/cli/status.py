@@ -1,5 +1,6 @@
 """`qupersync status`: asks everything at once, each for at most three seconds, and says what is wrong."""
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
@@ -20,7 +21,12 @@ from qupersync_shared.runtime.settings import Configuration
 
 SECONDS_MAX: Final = 3.0
 _WATCH_SECONDS: Final = 2.0
+_COLUMNS: Final = (
+    *("pipeline", "state", "freshness", "source", "outbox", "stream", "lanes"),
+    *("size", "replayable since"),
+)
 _SUMMARISED: Final = ("source_budget", "maintenance")
+_WIDE: Final = 120  # columns of a terminal on which the stream's cells have room, too
 _STYLES: Final = {"live": "green", "stalled": "red", "degraded": "red", "unknown": "magenta"}
 
 
@@ -32,6 +38,7 @@ async def status(configuration: Configuration, plugins: Plugins, *, seconds_max:
         section = configuration.nats
         if section is None:
             return StatusPart(reasons=["nats is missing in the configuration"])
+        await asyncio.sleep(0)  # the services import what they need first: NATS is not to blame for the time it takes
         return nats_part(pipelines, await read_nats(section, configuration))
 
     asked = [("nats", ask_nats), *((plugin.name, plugin.status) for plugin in plugins.whole)]
@@ -99,10 +106,11 @@ def show(document: dict[str, Any], out: Console | None = None) -> None:
             print_plain(out, f"  {reason}", "red")
     entries: dict[str, Any] = document["pipelines"]
     if entries:
+        shown = len(_COLUMNS) if not out.is_terminal or out.width >= _WIDE else _COLUMNS.index("size")
         print_table(
             out,
-            ("pipeline", "state", "freshness", "source", "outbox", "stream", "lanes", "size", "replayable since"),
-            [_pipeline_row(name, entry) for name, entry in entries.items()],
+            _COLUMNS[:shown],
+            [_pipeline_row(name, entry)[:shown] for name, entry in entries.items()],
             [_STYLES.get(entry["state"], "yellow") for entry in entries.values()],
         )
     for name, entry in entries.items():

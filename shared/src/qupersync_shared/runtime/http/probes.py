@@ -35,7 +35,10 @@ class Probes:
 
     def metrics(self, accept: str) -> tuple[bytes, str]:
         """Everything counted, as OpenMetrics where that is accepted, else as Prometheus' text; and its media type."""
-        encode, media_type = choose_encoder(accept)
+        try:
+            encode, media_type = choose_encoder(accept)
+        except (ValueError, TypeError):  # a version that is none
+            encode, media_type = choose_encoder("")
         return encode(self._registry), media_type
 
     def routes(self) -> list[Route]:

@@ -93,6 +93,7 @@ class Readiness:
         done, _ = await asyncio.wait({task}, timeout=self._seconds_max)
         if not done:
             task.cancel()  # it is not waited for: a frozen server may hold the cancellation up as well
+        if not done or task.cancelled():  # given up now, or by an earlier look
             return Verdict(reason=f"no answer within {self._seconds_max:g} s")
         return task.result()
 

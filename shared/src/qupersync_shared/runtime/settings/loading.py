@@ -34,7 +34,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> C
     origins = _overlay(tree, environ)
     _read_secret_files(tree, path, lines)
     try:
-        return Configuration.model_validate(tree)
+        return Configuration.model_validate(tree).read_from(path)
     except ValidationError as error:
         raise _explain(error, path, lines, origins) from None
 

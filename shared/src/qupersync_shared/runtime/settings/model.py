@@ -9,6 +9,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    PrivateAttr,
     SecretStr,
     field_validator,
     model_validator,
@@ -268,7 +269,18 @@ class Configuration(Section):
     control: ControlSection | None = None
     models: ModelsSection | None = None
     include: list[str] = Field(default_factory=list)
+    _place: str = PrivateAttr(default="qupersync.yaml")
     pipelines: dict[Annotated[str, AfterValidator(check_name)], PipelineSection] = Field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        """The file it was read from, as errors name it."""
+        return self._place
+
+    def read_from(self, path: Path) -> Self:
+        """Itself, with the file it was read from noted."""
+        self._place = str(path)
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -105,6 +105,30 @@ async def test_a_check_that_hangs_is_given_up_and_not_begun_twice() -> None:
     assert cancelled.is_set()
 
 
+async def test_a_check_that_was_given_up_and_ends_during_the_next_look_is_no_answer() -> None:
+    given_up, let = asyncio.Event(), asyncio.Event()
+
+    async def frozen() -> str | None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.set()
+            await let.wait()
+        return None
+
+    readiness = Readiness({"target": frozen}, seconds_max=0.02, keep_seconds=0.0)
+    assert not (await readiness.look()).ready
+    await given_up.wait()
+    readiness._seconds_max = 60.0
+    looking = asyncio.create_task(readiness.look())
+    for _ in range(3):  # it waits for the check by then
+        await asyncio.sleep(0)
+    let.set()
+    found = await looking
+    assert found.checks["target"].reason is not None
+    assert "no answer" in found.checks["target"].reason
+
+
 async def test_many_who_ask_at_once_are_one() -> None:
     asked = 0
 
@@ -174,3 +198,12 @@ async def test_other_paths_and_methods_are_none() -> None:
     async with client() as probes:
         assert (await probes.get("/")).status_code == 404
         assert (await probes.post("/ready")).status_code == 405
+
+
+@pytest.mark.parametrize("accept", ["text/plain;version=foo", "application/openmetrics-text;version=a.b.c"])
+async def test_metrics_are_told_whatever_version_is_asked_for(accept: str) -> None:
+    async with client() as probes:
+        answer = await probes.get("/metrics", headers={"accept": accept})
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")

@@ -129,9 +129,11 @@ class MemoryLedger:
         times = passed_times(
             page.extracted_at, self._passed_at(page, ""), {group: self._passed_at(page, group) for group in groups}
         )
-        if groups and not times.lacking:
+        over = row is None or line.log != row.state.log
+        came_later = [group for group in times.lacking if over and not self._marks(line.pipeline, line.log, group)]
+        if times.applied and set(times.lacking) <= set(came_later):
             state = PageState.APPLIED
-        elif row is None or line.log != row.state.log:
+        elif over:
             state = PageState.SUPERSEDED
         else:
             published = self._passed_at(page, "") is not None
@@ -149,7 +151,7 @@ class MemoryLedger:
             extracted_at=page.extracted_at,
             published_at=times.published_at,
             applied=times.applied,
-            waits_for=() if state is PageState.SUPERSEDED else times.lacking,
+            waits_for=times.lacking if state.waits else (),
         )
 
     def _whereabouts(self, name: PipelineName) -> Whereabouts:

@@ -30,7 +30,7 @@ class MemoryRegistry:
             if row is None:
                 return None
             lease = row.lease
-            if lease is not None and lease.owner != owner and lease.until > self._store.now():
+            if lease is not None and lease.owner != owner and lease.holds(self._store.now()):
                 return None
             row.token = FencingToken(row.token + 1)
             row.lease = Lease(owner=owner, until=self._store.now() + timedelta(seconds=seconds))

@@ -22,7 +22,7 @@ class MemoryRelayCursors:
             log = registered.state.log if registered is not None else Log(1)
             fresh = RelayCursor(pipeline=pipeline, lane=lane, log=log)
             row = self._store.cursors.setdefault((pipeline, lane), CursorRow(cursor=fresh))
-            if row.lease is not None and row.lease.owner != owner and row.lease.until > self._store.now():
+            if row.lease is not None and row.lease.owner != owner and row.lease.holds(self._store.now()):
                 continue
             if row.cursor.log > log:
                 continue

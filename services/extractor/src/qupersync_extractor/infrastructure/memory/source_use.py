@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from qupersync_extractor.application.leasing import LEASE_MAX
 from qupersync_extractor.application.source_use import WAITING_SECONDS, ListedRead, Own, SourceStanding
 from qupersync_extractor.domain.source_budget import SourceLimits, may_begin, this_minute
 from qupersync_extractor.infrastructure.memory.store import MemoryStore, SourceReadRow
@@ -74,7 +75,7 @@ class MemorySourceUse:
                 )
 
     def _standing(self, now: datetime, limits: SourceLimits) -> SourceStanding:
-        reads = [row.read for row in self.store.source_reads.values() if row.expires_at > now]
+        reads = [row.read for row in self.store.source_reads.values() if now < row.expires_at <= now + LEASE_MAX]
         return SourceStanding(
             now=now,
             minute=this_minute(self.store.source_minute, now, limits),

@@ -14,6 +14,7 @@ from uuid import UUID
 from qupersync_extractor.application.actions import Action
 from qupersync_extractor.application.appointments import LastRun
 from qupersync_extractor.application.control import PipelineControl
+from qupersync_extractor.application.leasing import LEASE_MAX
 from qupersync_extractor.application.quarantine import Resolution, WithheldRow
 from qupersync_extractor.application.remembering import Facts
 from qupersync_extractor.application.runs import RunRecord
@@ -41,6 +42,10 @@ class CommitFault(Enum):
 class Lease:
     owner: str
     until: datetime
+
+    def holds(self, now: datetime) -> bool:
+        """Whether it keeps others away."""
+        return now < self.until <= now + LEASE_MAX
 
 
 @dataclass(slots=True, kw_only=True)

@@ -103,21 +103,29 @@ def _columns(pages: sa.FromClause, **more: sa.ColumnElement[Any]) -> dict[str, s
 
 def _state(page: sa.FromClause) -> sa.ColumnElement[str]:
     """How far a page has come, by the marks of its log."""
-    log = sa.select(_extraction.c.log).where(_extraction.c.pipeline == page.c.pipeline).scalar_subquery()
+    log = sa.select(_extraction.c.log).where(_extraction.c.pipeline == page.c.pipeline)
+    over = page.c.log.is_distinct_from(log.correlate_except(_extraction).scalar_subquery())
     groups = sa.select(_reach.c.loader_group).where(_reach.c.pipeline == page.c.pipeline).correlate_except(_reach)
-    lacking = groups.where(~_passed(page, "applied", _reach.c.loader_group))
+    passed = _passed(page, "applied", _reach.c.loader_group)
+    # A group that came after the log was over lacks none of its pages.
+    came_later = sa.and_(over, ~_passed(page, "applied", _reach.c.loader_group, beyond=sa.literal(0)))
+    lacking = groups.where(~passed, ~came_later)
     return sa.case(
-        (sa.and_(groups.exists(), ~lacking.exists()), PageState.APPLIED.value),
-        (page.c.log.is_distinct_from(log), PageState.SUPERSEDED.value),
+        (sa.and_(~lacking.exists(), groups.where(passed).exists()), PageState.APPLIED.value),
+        (over, PageState.SUPERSEDED.value),
         (_passed(page, "published", sa.literal("")), PageState.PUBLISHED.value),
         else_=PageState.EXTRACTED.value,
     )
 
 
-def _passed(page: sa.FromClause, hop: str, group: sa.ColumnElement[str]) -> sa.Exists:
+def _passed(
+    page: sa.FromClause, hop: str, group: sa.ColumnElement[str], beyond: sa.ColumnElement[int] | None = None
+) -> sa.Exists:
+    """Whether there is a mark of the page's log that is not below the page, or `beyond`."""
     same = (_mark.c.pipeline == page.c.pipeline, _mark.c.log == page.c.log, _mark.c.hop == hop)
-    beyond = sa.exists().where(*same, _mark.c.loader_group == group, _mark.c.sequence >= page.c.sequence)
-    return beyond.correlate_except(_mark)
+    place = page.c.sequence if beyond is None else beyond
+    marked = sa.exists().where(*same, _mark.c.loader_group == group, _mark.c.sequence >= place)
+    return marked.correlate_except(_mark)
 
 
 def _entry(row: Row, times: Row) -> LedgerEntry:
@@ -137,7 +145,7 @@ def _entry(row: Row, times: Row) -> LedgerEntry:
         extracted_at=row.extracted_at,
         published_at=passed.published_at,
         applied=passed.applied,
-        waits_for=() if state is PageState.SUPERSEDED else passed.lacking,
+        waits_for=passed.lacking if state.waits else (),
     )
 
 

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from qupersync_extractor.application.leasing import LEASE_MAX
 from qupersync_extractor.application.ports import Asked, Registration, RunRequest
 from qupersync_extractor.domain.extraction import Extraction, open_log, wish_snapshot
 from qupersync_extractor.infrastructure.postgres import tables
@@ -52,7 +53,12 @@ class PostgresRegistry:
         return registration_of(row) if row is not None else None
 
     async def acquire(self, pipeline: PipelineName, owner: str, seconds: float) -> FencingToken | None:
-        free = sa.or_(_table.c.owner.is_(None), _table.c.owner == owner, _table.c.lease_until <= _now)
+        free = sa.or_(
+            _table.c.owner.is_(None),
+            _table.c.owner == owner,
+            _table.c.lease_until <= _now,
+            _table.c.lease_until > _now + LEASE_MAX,
+        )
         statement = (
             sa.update(_table)
             .where(_table.c.pipeline == pipeline, free)

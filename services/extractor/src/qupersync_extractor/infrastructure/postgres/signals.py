@@ -80,7 +80,7 @@ class PostgresSignals:
         pause = first
         while True:
             with contextlib.suppress(QupersyncError, *DATABASE_ERRORS):
-                connection = await connect(self._dsn, application_name=self._application_name)
+                connection = await connect(self._dsn, name="outbox", application_name=self._application_name)
                 pause = first
                 await self._listen_on(connection)
             await asyncio.sleep(pause)

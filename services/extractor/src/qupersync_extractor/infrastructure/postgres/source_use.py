@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from qupersync_extractor.application.leasing import LEASE_MAX
 from qupersync_extractor.application.source_use import WAITING_SECONDS, EndedRead, ListedRead, Own, SourceStanding
 from qupersync_extractor.domain.source_budget import Amount, MinuteUse, SourceLimits, may_begin, this_minute
 from qupersync_extractor.infrastructure.postgres import tables
@@ -158,7 +159,8 @@ async def _keep(connection: AsyncConnection, owner: str, own: Own, now: datetime
 
 
 async def _unexpired(connection: AsyncConnection, now: datetime) -> tuple[ListedRead, ...]:
-    query = sa.select(_read).where(_read.c.expires_at > now).order_by(_read.c.asked_at, _read.c.id)
+    held = (_read.c.expires_at > now, _read.c.expires_at <= now + LEASE_MAX)
+    query = sa.select(_read).where(*held).order_by(_read.c.asked_at, _read.c.id)
     return tuple(_listed(row) for row in await connection.execute(query))
 
 

@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.middleware import Middleware
 
 from qupersync_extractor.interface.api.desk import Desk
-from qupersync_extractor.interface.api.guards import KnownHosts, NoTracebacks, SafeHeaders, SmallBodies
+from qupersync_extractor.interface.api.guards import KnownHosts, NoTracebacks, PromptReads, SafeHeaders, SmallBodies
 from qupersync_extractor.interface.api.metering import Metered, RequestMeter
 from qupersync_extractor.interface.api.parameters import KnownParameters
 from qupersync_extractor.interface.api.probing import probes_router
@@ -51,7 +51,7 @@ def build_app(
         docs_url=None,  # their pages load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
-        middleware=[*guards, Middleware(SmallBodies)],
+        middleware=[*guards, Middleware(PromptReads), Middleware(SmallBodies)],
         telemetry={"tracing": False, "metrics": False, "logs": False},  # the spans of this project are its own
     )
     app.state.desk = desk

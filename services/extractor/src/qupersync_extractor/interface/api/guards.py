@@ -1,15 +1,18 @@
 """Around the application: who is called by what name, how much a request may say, and headers that browsers heed."""
 
+import asyncio
 from collections.abc import Iterable
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from qupersync_extractor.interface.api.problems import ProblemError, defect
+from qupersync_extractor.interface.api.problems import RETRY_SECONDS, ProblemError, defect
 from qupersync_shared.runtime.logs import get_logger
 
 BODY_BYTES_MAX: Final = 65_536
+READ_SECONDS_MAX: Final = 15.0  # a database that hangs gives its statements up after minutes
 _HEADERS: Final = {
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -91,8 +94,38 @@ class KnownHosts:
         await self._app(scope, receive, send)
 
 
+class PromptReads:
+    """Answers what only looks within a time limit, whatever hangs behind it; what acts is left to its end."""
+
+    def __init__(self, app: ASGIApp, *, seconds_max: float = READ_SECONDS_MAX) -> None:
+        self._app = app
+        self._seconds_max = seconds_max
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] not in {"GET", "HEAD"}:
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            async with asyncio.timeout(self._seconds_max) as limit:
+                await self._app(scope, receive, noted)
+        except TimeoutError:
+            if not limit.expired() or begun:
+                raise
+            await _unanswered(self._seconds_max).response()(scope, receive, send)
+
+
 class SmallBodies:
-    """Reads each body whole before anything is done with it, and refuses one that is too large."""
+    """Reads each body whole before anything is done with it, and refuses one that is too large.
+
+    What arrives in part is dropped: a request may say less than was meant, such as all pipelines instead of one.
+    """
 
     def __init__(self, app: ASGIApp, *, bytes_max: int = BODY_BYTES_MAX) -> None:
         self._app = app
@@ -103,7 +136,11 @@ class SmallBodies:
             await self._app(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "0")
-        body = await self._whole(receive) if not announced.isdigit() or int(announced) <= self._bytes_max else None
+        try:
+            body = await self._whole(receive) if not announced.isdigit() or int(announced) <= self._bytes_max else None
+        except ClientDisconnect:
+            _log.debug("http_client_left", server="control", path=scope["path"])
+            return
         if body is None:
             await self._refusal().response()(scope, receive, send)
             return
@@ -122,15 +159,28 @@ class SmallBodies:
         body = bytearray()
         while True:
             message = await receive()
+            if message["type"] != "http.request":
+                raise ClientDisconnect
             body += message.get("body", b"")
             if len(body) > self._bytes_max:
                 return None
-            if message["type"] != "http.request" or not message.get("more_body", False):
+            if not message.get("more_body", False):
                 return bytes(body)
 
     def _refusal(self) -> ProblemError:
         title = "The body is too large"
         return ProblemError(413, "too-large", title, f"it has more than {self._bytes_max} bytes", cure="Send less")
+
+
+def _unanswered(seconds: float) -> ProblemError:
+    return ProblemError(
+        503,
+        "unavailable",
+        "A part of the system does not answer",
+        f"there was no answer within {seconds:g} s",
+        cure="GET /ready says which part it is",
+        headers={"Retry-After": str(RETRY_SECONDS)},
+    )
 
 
 def _name(host: str) -> str:

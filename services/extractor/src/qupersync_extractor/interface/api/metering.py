@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _ELSEWHERE: Final = "elsewhere"
+_LEFT: Final = 499  # as proxies count clients that leave before they are answered
 
 
 class RequestMeter:
@@ -49,7 +50,7 @@ class Metered:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.monotonic(), 500
+        began, status = time.monotonic(), _LEFT
 
         async def noted(message: Message) -> None:
             nonlocal status

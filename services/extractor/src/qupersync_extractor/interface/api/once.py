@@ -104,18 +104,26 @@ class Once:
         return Answer(status=done.status, content=content)
 
 
-async def _once(request: Request, caller: Operator, desk: TheDesk, key: _Key = None) -> Once:
-    return Once(desk=desk, caller=caller, key=key, digest=b"" if key is None else await _digest(request))
+async def _body(request: Request) -> bytes:
+    return await request.body()
+
+
+# Before the caller is known: whoever looks for a form in the request leaves nothing to be read behind it.
+_Body = Annotated[bytes, Depends(_body)]
+
+
+async def _once(request: Request, body: _Body, caller: Operator, desk: TheDesk, key: _Key = None) -> Once:
+    return Once(desk=desk, caller=caller, key=key, digest=b"" if key is None else _digest(request, body))
 
 
 TheOnce = Annotated[Once, Depends(_once)]
 
 
-async def _digest(request: Request) -> bytes:
+def _digest(request: Request, content: bytes) -> bytes:
     """Of all that the request says, however it is written."""
-    body: Any = await request.body()
-    with contextlib.suppress(ValueError):
-        body = json.loads(body)
+    body: Any = content
+    with contextlib.suppress(ValueError, RecursionError):  # what cannot be read is compared as it came
+        body = json.loads(content)
     said = [
         request.method,
         request.url.path,

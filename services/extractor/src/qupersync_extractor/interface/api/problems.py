@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from qupersync_extractor.application.operations import NeverRunError
+from qupersync_extractor.application.control import NeverRunError
 from qupersync_extractor.application.parked import UnknownEntryError
 from qupersync_shared.kernel.errors import ConflictError, QupersyncError, TransientError
 from qupersync_shared.runtime.logs import mask
@@ -32,6 +32,7 @@ _VERDICTS: Final[tuple[tuple[type[QupersyncError], int, str, str], ...]] = (
     (QupersyncError, 409, "refused", "It cannot be done"),
 )
 _CURES: Final[Mapping[int, str]] = {
+    400: "GET /api/v1/openapi.json says what is accepted",
     404: "GET /api/v1/openapi.json lists every path",
     405: "The header Allow names the methods of this path",
 }
@@ -144,7 +145,7 @@ def add_handlers(app: FastAPI) -> None:
         found = error.errors() if isinstance(error, RequestValidationError) else ()
         places = [FieldProblem(place=_place(one["loc"]), message=str(one["msg"])) for one in found]
         first = f"{places[0].place}: {places[0].message}" if places else "it is malformed"
-        return bad_request(first, cure="GET /api/v1/openapi.json says what is accepted", errors=places).response()
+        return bad_request(first, cure=_CURES[400], errors=places).response()
 
     async def of_http(_: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500

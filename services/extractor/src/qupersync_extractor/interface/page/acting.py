@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from qupersync_extractor.application.control import REASON_CHARACTERS_MAX
 from qupersync_extractor.domain.planning import ForcedMode
 from qupersync_extractor.interface.api.desk import Desk, TheDesk
+from qupersync_extractor.interface.api.parameters import WORDS
 from qupersync_extractor.interface.api.problems import bad_request
 from qupersync_extractor.interface.api.security import Caller, Operator
 from qupersync_extractor.interface.page.answering import goes_to, is_part, page_routes
@@ -58,7 +59,7 @@ async def do_deed(
     deed: Deed,
     caller: Operator,
     desk: TheDesk,
-    reason: Annotated[str, Form(max_length=REASON_CHARACTERS_MAX)] = "",
+    reason: Annotated[str, Form(max_length=REASON_CHARACTERS_MAX, pattern=WORDS)] = "",
     version: Annotated[int | None, Form(ge=0, lt=2**63)] = None,
     mode: Annotated[str, Form(max_length=20)] = "",
     sure: Annotated[str, Form(max_length=3)] = "",
@@ -72,7 +73,7 @@ async def do_deed(
         by=caller.name,
         reason=reason.strip() or None,
         version=version,
-        mode=ForcedMode(mode) if mode in set(ForcedMode) else None,
+        mode=_mode(mode),
         lanes=desk.configured().pipelines[name].lanes,
     )
     await perform(deed, desk.operations, asked)
@@ -92,6 +93,12 @@ def _question(deed: Deed, words: Wording, name: str, version: int | None) -> Que
         grave=words.grave,
         modes=deed is Deed.TRIGGER,
     )
+
+
+def _mode(said: str) -> ForcedMode | None:
+    if said and said not in set(ForcedMode):
+        raise bad_request(f"there is no mode {said!r}", cure=f"Known: {', '.join(ForcedMode)}")
+    return ForcedMode(said) if said else None
 
 
 async def _version(desk: Desk, pipeline: PipelineName) -> int | None:

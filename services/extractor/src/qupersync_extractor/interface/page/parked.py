@@ -13,7 +13,7 @@ from qupersync_shared.kernel.ids import GroupName, PipelineName
 
 PLACES_MAX: Final = 24
 ENTRIES_SHOWN: Final = 50
-SOURCE: Final = "source"
+SOURCE: Final = "@source"  # no loader group can be called so
 KINDS: Final = {ParkedKind.QUARANTINE: "rows", ParkedKind.DEAD_LETTERS: "events"}
 
 
@@ -29,7 +29,7 @@ class Heap:
 
     @property
     def where(self) -> str:
-        """The loader group's name, or `source`."""
+        """The loader group's name, or `@source`."""
         return place_name(self.place)
 
     @property
@@ -63,7 +63,7 @@ class Listed:
 
     @property
     def where(self) -> str:
-        """The loader group's name, or `source`."""
+        """The loader group's name, or `@source`."""
         return place_name(self.place)
 
     @property
@@ -78,7 +78,7 @@ def place_name(place: Place) -> str:
 
 
 def place_of(pipeline: PipelineName, where: str) -> Place:
-    """The place of that name; no loader group is called `source` here."""
+    """The place of that name."""
     return Place(pipeline=pipeline, group=None if where == SOURCE else GroupName(where))
 
 
@@ -90,7 +90,8 @@ async def heaps(where: WhereParked, parked: Parked, pipelines: Sequence[Pipeline
         return Heaps(heaps=(), trouble=str(error))
     wanted = [(one.place, kind, count) for one in waiting for kind, count in _counts(one) if count]
     found = await asyncio.gather(*(_heap(parked, *one) for one in wanted[:PLACES_MAX]))
-    return Heaps(heaps=tuple(found), more=max(0, len(wanted) - PLACES_MAX))
+    left = tuple(heap for heap in found if heap.count)  # what was counted may have loaded meanwhile
+    return Heaps(heaps=left, more=max(0, len(wanted) - PLACES_MAX))
 
 
 async def listed(parked: Parked, place: Place, kind: ParkedKind, *, reason: str | None, cursor: str | None) -> Listed:

@@ -8,11 +8,12 @@ from fastapi.responses import Response
 
 from qupersync_extractor.application.control import REASON_CHARACTERS_MAX
 from qupersync_extractor.interface.api.desk import Desk, TheDesk
+from qupersync_extractor.interface.api.parameters import NAME_PATTERN, WORDS
 from qupersync_extractor.interface.api.problems import ProblemError, bad_request
 from qupersync_extractor.interface.api.security import Operator, Viewer
 from qupersync_extractor.interface.page.acting import SURE, Question, ask
 from qupersync_extractor.interface.page.answering import goes_to, page_routes, root_of
-from qupersync_extractor.interface.page.parked import KINDS, heaps, listed, place_of
+from qupersync_extractor.interface.page.parked import KINDS, SOURCE, heaps, listed, place_of
 from qupersync_extractor.interface.page.rebuilds import groups_of, rebuilds_of
 from qupersync_extractor.interface.page.rendering import page
 from qupersync_extractor.interface.page.watching import TheWatch, Watch
@@ -23,8 +24,11 @@ from qupersync_shared.kernel.ids import PipelineName
 router = page_routes()
 _DONE: Final = {"redrive": "{} asked for again: they are settled when they load", "discard": "{} given up"}
 _Name = Annotated[str, Query(max_length=100)]
-_Reason = Annotated[str | None, Query(max_length=5000)]
-_Id = Annotated[str | None, Query(max_length=200)]
+# It becomes part of a NATS subject: what is no name could be one that means many, or another.
+_WHERE = f"{NAME_PATTERN}|^{SOURCE}$"
+_Where = Annotated[str, Query(pattern=_WHERE)]
+_Reason = Annotated[str | None, Query(max_length=5000, pattern=WORDS)]
+_Id = Annotated[str | None, Query(max_length=200, pattern=WORDS)]
 
 
 @router.get("/parked")
@@ -47,7 +51,7 @@ async def see_entries(
     caller: Viewer,
     desk: TheDesk,
     pipeline: _Name,
-    where: _Name,
+    where: _Where,
     kind: ParkedKind,
     reason: _Reason = None,
     cursor: Annotated[str | None, Query(max_length=2000)] = None,
@@ -69,7 +73,7 @@ async def ask_to_redrive(
     caller: Operator,
     desk: TheDesk,
     pipeline: _Name,
-    where: _Name,
+    where: _Where,
     kind: ParkedKind,
     reason: _Reason = None,
     id: _Id = None,  # noqa: A002  # the parameter's name
@@ -93,7 +97,7 @@ async def ask_to_discard(
     caller: Operator,
     desk: TheDesk,
     pipeline: _Name,
-    where: _Name,
+    where: _Where,
     kind: ParkedKind,
     reason: _Reason = None,
     id: _Id = None,  # noqa: A002
@@ -113,7 +117,8 @@ async def ask_to_discard(
     return ask(request, question, caller)
 
 
-_Field = Annotated[str, Form(max_length=5000)]
+_Field = Annotated[str, Form(max_length=5000, pattern=WORDS)]
+_Place = Annotated[str, Form(pattern=_WHERE)]
 
 
 @router.post("/parked/redrive")
@@ -122,7 +127,7 @@ async def redrive(
     caller: Operator,
     desk: TheDesk,
     pipeline: _Field,
-    where: _Field,
+    where: _Place,
     kind: Annotated[ParkedKind, Form()],
     reason: _Field = "",
     id: _Field = "",  # noqa: A002
@@ -143,11 +148,11 @@ async def discard(
     caller: Operator,
     desk: TheDesk,
     pipeline: _Field,
-    where: _Field,
+    where: _Place,
     kind: Annotated[ParkedKind, Form()],
     reason: _Field = "",
     id: _Field = "",  # noqa: A002
-    why: Annotated[str, Form(max_length=REASON_CHARACTERS_MAX)] = "",
+    why: Annotated[str, Form(max_length=REASON_CHARACTERS_MAX, pattern=WORDS)] = "",
     sure: _Field = "",
 ) -> Response:
     """Gives them up."""

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, Response
 
 from qupersync_extractor.application.runs import RunStatus
 from qupersync_extractor.interface.api.desk import Desk, TheDesk
+from qupersync_extractor.interface.api.parameters import WORDS
 from qupersync_extractor.interface.api.problems import not_found
 from qupersync_extractor.interface.api.security import Viewer
 from qupersync_extractor.interface.page.answering import page_routes, root_of
@@ -34,7 +35,7 @@ router = page_routes()
 T = TypeVar("T")
 _Text = Annotated[str, Query(max_length=100)]
 _Sort = Annotated[str, Query(max_length=20)]
-_Name = Annotated[str, Query(max_length=100)]
+_Name = Annotated[str, Query(max_length=100, pattern=WORDS)]
 _Cursor = Annotated[str | None, Query(max_length=2000)]
 
 

@@ -36,11 +36,11 @@ async def extractor_checks(preflight: Preflight) -> list[CheckRow]:
 
 
 async def _source(preflight: Preflight, pipelines: Sequence[Pipeline]) -> list[CheckRow]:
-    section = preflight.configuration.source
+    section, place = preflight.configuration.source, preflight.configuration.place
     if section is None:
         return [failed("source", "section", "source is missing", "Write `source: {kind: redshift, host: …}`")]
     try:
-        source, probe = build_source(section), build_probe(section)
+        source, probe = build_source(section, place), build_probe(section, place)
     except QupersyncError as error:
         return [of_error("source", "section", error)]
     try:

@@ -13,7 +13,10 @@ from qupersync_shared.contracts.parked import REASONS_MAX, VARYING, ParkedEntry,
 from qupersync_shared.kernel.ids import GroupName
 from qupersync_shared.runtime.database import translated
 
-_READ_ONLY: Final = text("SET TRANSACTION READ ONLY")
+# Planned anew for what is asked: one plan for all would read a pipeline's whole quarantine to find one row of it.
+_READING: Final = text(
+    "SELECT set_config('transaction_read_only', 'on', true), set_config('plan_cache_mode', 'force_custom_plan', true)"
+)
 _PATTERNS: Final = ("quoted", "digest", "number")
 _KINDS: Final[Mapping[str, str]] = {
     name: value
@@ -92,7 +95,7 @@ class PostgresParked:
     async def _read(self, name: str, **values: Any) -> list[dict[str, Any]]:
         with translated():
             async with self._engine.connect() as connection:
-                await connection.execute(_READ_ONLY)
+                await connection.execute(_READING)
                 found = await connection.execute(text(statement(name)), {"group_name": self._group, **values})
                 return [dict(row) for row in found.mappings()]
 

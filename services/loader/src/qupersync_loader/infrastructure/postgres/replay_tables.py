@@ -91,7 +91,9 @@ class PostgresReplayTables:
 
     @asynccontextmanager
     async def claim(self, pipeline: TargetPipeline) -> AsyncIterator[PostgresReplayTable]:
-        driver = await connect(self._dsn, application_name="qupersync-replay-claim", statement_timeout_seconds=600)
+        driver = await connect(
+            self._dsn, name="target", application_name="qupersync-replay-claim", statement_timeout_seconds=600
+        )
         try:
             with translated():
                 if await driver.fetchval("SELECT to_regclass('public.qupersync_rebuild') IS NULL"):

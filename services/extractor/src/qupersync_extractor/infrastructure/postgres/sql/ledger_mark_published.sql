@@ -1,5 +1,6 @@
 -- Marks how far every pipeline's log has been published by all its lanes, where that is further than its last mark and
--- that one is older than :apart_seconds (or of a clock that was put back since). Locks nothing: of processes that mark at once one finds the row there.
+-- that one is older than :apart_seconds (or is of a clock that was put back). Locks what it writes, in the order of
+-- pipelines: of processes that mark at once one finds the other's rows there.
 INSERT INTO qupersync.ledger_mark (pipeline, log, hop, sequence)
 SELECT e.pipeline, e.log, 'published', published.sequence
 FROM qupersync.extraction AS e
@@ -18,4 +19,5 @@ LEFT JOIN LATERAL (
 WHERE published.sequence > coalesce(last.sequence, 0)
   AND (last.reached_at IS NULL OR last.reached_at > clock_timestamp()
        OR last.reached_at <= clock_timestamp() - make_interval(secs => :apart_seconds))
+ORDER BY e.pipeline
 ON CONFLICT DO NOTHING

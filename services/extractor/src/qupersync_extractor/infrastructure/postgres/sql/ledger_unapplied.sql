@@ -1,4 +1,5 @@
--- The pages that no mark says every loader group has applied, log by log, by index. Locks nothing.
+-- The pages that no mark says every loader group has applied, log by log, by index. A group that has no mark of a log
+-- that is over came later: it lacks nothing there. Locks nothing.
 WITH RECURSIVE logs AS (
     (SELECT p.pipeline, p.log FROM qupersync.ledger_page AS p ORDER BY p.pipeline, p.log LIMIT 1)
     UNION ALL
@@ -12,8 +13,11 @@ WITH RECURSIVE logs AS (
         LIMIT 1
     ) AS following
 ), passed AS (
-    SELECT logs.pipeline, logs.log, coalesce(min(coalesce(last.sequence, 0)), 0) AS sequence
+    SELECT logs.pipeline, logs.log,
+           coalesce(min(CASE WHEN logs.log = e.log THEN coalesce(last.sequence, 0) ELSE last.sequence END), 0)
+               AS sequence
     FROM logs
+    LEFT JOIN qupersync.extraction AS e ON e.pipeline = logs.pipeline
     LEFT JOIN qupersync.ledger_reach AS r ON r.pipeline = logs.pipeline
     LEFT JOIN LATERAL (
         SELECT m.sequence

@@ -65,7 +65,7 @@ async def session(dsn: str, **limits: Any) -> AsyncIterator[asyncpg.Connection]:
     """A connection for one piece of work, whose statements take as long as there are rows unless `limits` forbid it."""
     name = f"qupersync-rebuild {who()}".encode()[:_NAME_BYTES_MAX].decode(errors="ignore")
     limits.setdefault("statement_timeout_seconds", 0)
-    connection = await connect(dsn, application_name=name, **limits)
+    connection = await connect(dsn, name="target", application_name=name, **limits)
     try:
         yield connection
     finally:
