@@ -58,6 +58,21 @@ def test_many_differences_are_cut_for_people_and_whole_for_scripts() -> None:
     assert len(document(PIPELINE, GROUP, outcome, seconds=1.0)["differences"]) == KEYS_SHOWN + 5
 
 
+@pytest.mark.parametrize(("snapshots", "lasting"), [(True, 1), (False, 3)])
+def test_what_leaves_with_the_next_snapshot_makes_nothing_degraded(snapshots: bool, lasting: int) -> None:
+    """Rows that the source has deleted since the last one stay in the target until then, and differ meanwhile."""
+    outcome = Outcome(snapshots=snapshots)
+    outcome.decided.drift = [
+        Difference(key=key(1), kind=Kind.DIFFERENT, columns=("name",)),
+        *(Difference(key=key(number), kind=Kind.EXTRA) for number in (2, 3)),
+    ]
+    assert outcome.counts().differing == lasting
+    assert len(outcome.counts().keys) == lasting
+    assert ("leaving: 2 keys" in "\n".join(lines(PIPELINE, GROUP, outcome, seconds=1.0))) is snapshots
+    shown = document(PIPELINE, GROUP, outcome, seconds=1.0)
+    assert (shown["differing"], shown["leaving"], shown["equal"]) == (3, 2 if snapshots else 0, False)
+
+
 def configured(**pipeline: object) -> Configuration:
     section = {"into": "public.people", **pipeline}
     return Configuration.model_validate({"pipelines": {"people": section}})

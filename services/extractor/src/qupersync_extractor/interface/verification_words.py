@@ -56,7 +56,8 @@ def document(pipeline: PipelineName, group: GroupName, outcome: "Outcome", *, se
         "ranges": counts.ranges,
         "bytes_moved": counts.bytes_moved,
         "seconds": round(seconds, 3),
-        "differing": counts.differing,
+        "differing": len(outcome.drift),
+        "leaving": outcome.leaving,
         "repaired": counts.repaired,
         "in_motion": outcome.decided.in_motion,
         "undecided": outcome.decided.undecided,
@@ -101,6 +102,11 @@ def _besides(pipeline: PipelineName, outcome: "Outcome") -> list[str]:
         told.append(f"in motion: {decided.in_motion} keys changed whenever they were looked at")
     if decided.undecided:
         told.append(f"undecided: {decided.undecided} keys differ, and {decided.waiting_for}")
+    if outcome.leaving:
+        told.append(
+            f"leaving: {outcome.leaving} keys are only in the target: what the source has deleted leaves with the next "
+            "snapshot (`--repair` removes it now)"
+        )
     if outcome.cut:
         told.append(
             f"more may differ: only the first keys were looked into; `qupersync trigger {pipeline} --mode snapshot` "

@@ -10,6 +10,7 @@ from qupersync_extractor.application.relation import row_schema
 from qupersync_extractor.application.rereads import Rereads
 from qupersync_extractor.application.verifying.deciding import Decided, Deciding
 from qupersync_extractor.application.verifying.looking import Difference, Looking
+from qupersync_extractor.application.verifying.looking import Kind as DifferenceKind
 from qupersync_extractor.application.verifying.narrowing import LIMITS, Limits, Narrowed, Narrowing
 from qupersync_extractor.application.verifying.passing import Passing
 from qupersync_extractor.application.verifying.ports import Compared, Loaders, SourceDigests
@@ -30,7 +31,8 @@ class Outcome:
     """What a comparison has found. `drift`: what differs now, after any repair.
 
     `unseen`: columns of which sums only tell whether there is a value. `cut`: more keys may differ. `refused`: why
-    some keys could not be read again.
+    some keys could not be read again. `snapshots`: whether snapshots come by themselves, which remove what the source
+    has deleted.
     """
 
     narrowed: Narrowed = field(default_factory=Narrowed)
@@ -39,6 +41,7 @@ class Outcome:
     refused: str | None = None
     unseen: tuple[str, ...] = ()
     bytes_moved: int = 0
+    snapshots: bool = False
 
     @property
     def drift(self) -> Sequence[Difference]:
@@ -53,16 +56,23 @@ class Outcome:
         """Whether no difference is left, and nothing undecided."""
         return not self.drift and not self.decided.undecided and not self.cut
 
+    @property
+    def leaving(self) -> int:
+        """How many of the differences leave with the next snapshot: rows of which the source has nothing any more."""
+        return sum(one.kind is DifferenceKind.EXTRA for one in self.drift) if self.snapshots else 0
+
     def counts(self) -> VerificationCounts:
+        """What is remembered. What leaves by itself is in motion, and makes nothing degraded."""
+        lasting = [one for one in self.drift if not (self.snapshots and one.kind is DifferenceKind.EXTRA)]
         return VerificationCounts(
             source_rows=self.narrowed.source_rows,
             target_rows=self.narrowed.target_rows,
             ranges=self.narrowed.ranges,
             bytes_moved=self.bytes_moved,
-            differing=len(self.drift),
-            in_motion=self.decided.in_motion + self.decided.undecided,
+            differing=len(lasting),
+            in_motion=self.decided.in_motion + self.decided.undecided + self.leaving,
             repaired=self.repaired,
-            keys=tuple(encode_key(difference.key) for difference in self.drift[:KEYS_KEPT]),
+            keys=tuple(encode_key(difference.key) for difference in lasting[:KEYS_KEPT]),
         )
 
 
@@ -111,6 +121,7 @@ class Verify:
 
     async def _compare(self, outcome: Outcome, *, repair: bool) -> None:
         check_comparable(self.pipeline)
+        outcome.snapshots = self.pipeline.cursor is not None and self.pipeline.snapshot_every is not None
         compared = await self._compared()
         outcome.unseen = tuple(one.column.name for one in compared.columns if one.form is Form.PRESENCE)
         target = TargetSide(self.ports.loaders, self.group, self.pipeline.name, compared)
