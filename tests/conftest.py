@@ -1,5 +1,6 @@
 """What every suite shares: one local stack for a whole run, on a thread of its own, so that any test may use it."""
 
+import logging
 import os
 import random
 import signal
@@ -9,6 +10,7 @@ import pytest
 
 from qupersync_local.stack import OUTBOX_ROLE, TARGET_ROLE, StackOptions
 from qupersync_local.threaded import ThreadedStack
+from qupersync_shared.runtime.logs import QUIET
 
 # Here, because what shares a run's tests among processes never reads the files of the suites itself.
 pytest_plugins = ("tests.faults.reporting",)
@@ -31,6 +33,15 @@ for _name in _SEEDS:
 
 def pytest_report_header() -> str:
     return "seeds: " + " ".join(f"{name}={os.environ[name]}" for name in _SEEDS)
+
+
+@pytest.fixture(autouse=True)
+def levels_as_before() -> Iterator[None]:
+    """Commands that run in the tests' own process set what is logged: the next test hears again what it listens to."""
+    before = {name: logging.getLogger(name).level for name in (None, *QUIET)}
+    yield
+    for name, level in before.items():
+        logging.getLogger(name).setLevel(level)
 
 
 @pytest.fixture(scope="session")

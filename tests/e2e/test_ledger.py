@@ -48,7 +48,9 @@ async def test_the_ledger_says_where_the_pages_are(local_stack: ThreadedStack) -
         await equal(world, world.table, world.target, 1300)
         await eventually("the ledger says in sync again", lambda: _says(world, "in sync: all "))
         told = await world.operate("ledger", world.name, "--limit", "3")
-        assert f"{world.name}: in sync: all " in told.out
+        assert told.out.startswith(f"{world.name}: "), (
+            told
+        )  # a page may just have come: which sentence it is, is said above
         assert "more: the same --cursor " in told.out
 
 

@@ -26,7 +26,7 @@ _SECRET_PAIR: Final = re.compile(
 _NOT_SECRET: Final = frozenset({"fencing_token"})
 _TEXT_MAX: Final = 2000
 _MASK: Final = "***"
-_QUIET: Final = (
+QUIET: Final = (
     "nats",
     "asyncio",
     "apscheduler",
@@ -92,7 +92,7 @@ def configure(level: str = "info", json: bool | None = None, *, stream: TextIO |
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
-    for name in _QUIET:
+    for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 
