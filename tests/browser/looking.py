@@ -27,7 +27,8 @@ async def looking(browser: Browser, picture: str, *, expected: str | None = None
     """A page of 1280 by 720. What the browser complains of fails the test, unless this is `expected` in it, and a
     picture is kept of the end.
     """
-    context = await browser.new_context(viewport=DESKTOP)
+    # Without motion: colours on their way from day to night are nobody's contrast.
+    context = await browser.new_context(viewport=DESKTOP, reduced_motion="reduce")
     complaints: list[str] = []
     try:
         page = await context.new_page()
