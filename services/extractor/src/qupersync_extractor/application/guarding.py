@@ -24,7 +24,6 @@ from qupersync_shared.runtime.logs import get_logger
 
 NOTICE_SECONDS: Final = 5.0
 TROUBLE_SECONDS: Final = 60.0
-MAINTENANCE: Final = "maintenance"
 BUDGET: Final = "source budget"
 COMPARISON: Final = "comparison at the source"
 

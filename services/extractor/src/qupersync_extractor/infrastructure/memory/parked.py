@@ -8,9 +8,7 @@ from uuid import UUID
 
 from qupersync_extractor.application.parked import ParkedPage, Place, Reasons, Redriven, UnknownEntryError, Wanted
 from qupersync_shared.contracts.parked import Chosen, ParkedEntry, ParkedKind, ReasonTold, kind_of_reason
-from qupersync_shared.contracts.rebuilds import ENDED, RebuildTold
 from qupersync_shared.kernel.errors import QupersyncError
-from qupersync_shared.kernel.ids import GroupName
 from qupersync_shared.runtime.records import Field, Listing, Query
 from qupersync_shared.runtime.records.listing import select
 
@@ -110,20 +108,3 @@ class MemoryParked:
         if self.trouble is not None:
             raise self.trouble
         return self._entries[place, kind]
-
-
-@dataclass
-class MemoryRebuilds:
-    """`trouble`, while set, is raised by every call."""
-
-    told: dict[GroupName, tuple[RebuildTold, ...]] = field(default_factory=dict)
-    trouble: QupersyncError | None = None
-
-    async def list(self, group: GroupName, *, ended: int = ENDED) -> tuple[RebuildTold, ...]:
-        if self.trouble is not None:
-            raise self.trouble
-        of_group = self.told.get(group, ())
-        return (
-            *(one for one in of_group if one.ended_at is None),
-            *[one for one in of_group if one.ended_at is not None][:ended],
-        )

@@ -178,11 +178,8 @@ def _general(document: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     return [reason for reason in reasons if not of_pipelines or not reason.startswith(of_pipelines)]
 
 
-SORTS: Final = ("urgency", "name", "freshness", "rate")
-
-
 def chosen(every: Sequence[Row], choice: Choice) -> tuple[Row, ...]:
-    """The rows that hold the text, in the order asked for; by urgency where the order is none of `SORTS`."""
+    """The rows that hold the text, in the order asked for; by urgency unless it is name, freshness or rate."""
     text = choice.text.strip().lower()
     kept = [row for row in every if not text or any(text in each.lower() for each in row.searched)]
     match choice.sort:
